@@ -1,0 +1,150 @@
+-- What Stripe's events do to orders. The decision what an event means is the service's; here it is
+-- stored, in one transaction with the order, whatever arrives first and how often.
+
+-- Stores one event about a Checkout Session. p_outcome is what it says of the payment:
+--   paid, pending (completed but not paid yet), canceled (failed later, or expired).
+-- p_problem says why the session cannot become an order, where the service saw that already.
+-- One row: the order, its state, whether it was made now, whether generation has to be handed over
+-- to Inngest, and what was done in one word:
+--   created, updated, known, ignored, dead_lettered.
+create or replace function public.record_checkout(
+  p_event_id text, p_event_type text, p_event_created timestamptz, p_session_id text,
+  p_payment_intent text, p_outcome text, p_user_id uuid, p_customization_id uuid,
+  p_amount integer, p_currency text, p_problem text, p_event_data jsonb)
+returns table (order_id uuid, user_id uuid, customization_id uuid, status text, action text,
+  reason text, hand_over boolean)
+language plpgsql set search_path = '' as $$
+declare
+  o public.orders;
+  problem text := p_problem;
+  target text := p_outcome;
+  done text;
+begin
+  -- Forty deliveries of one session at once take turns here.
+  perform pg_advisory_xact_lock(hashtextextended(p_session_id, 0));
+  -- A refund of the same payment comes wholly before or wholly after.
+  perform pg_advisory_xact_lock(hashtextextended(p_payment_intent, 1));
+  select * into o from public.orders
+  where stripe_session_id = p_session_id and duplicate_of is null for update;
+
+  if found then
+    done := 'known';
+    if (p_outcome = 'paid' and o.status in ('pending', 'canceled'))
+        or (p_outcome = 'canceled' and o.status = 'pending') then
+      if p_outcome = 'paid' and public.payment_ended(coalesce(o.payment_intent, p_payment_intent)) then
+        target := 'refunded';
+      end if;
+      done := 'updated';
+    else
+      target := o.status;
+    end if;
+    update public.orders set status = target,
+      payment_intent = coalesce(orders.payment_intent, p_payment_intent),
+      currency = coalesce(orders.currency, p_currency),
+      amount = coalesce(orders.amount, p_amount)
+    where id = o.id
+      and (orders.status, orders.payment_intent, orders.currency, orders.amount) is distinct from
+        (target, coalesce(orders.payment_intent, p_payment_intent),
+         coalesce(orders.currency, p_currency), coalesce(orders.amount, p_amount))
+    returning * into o;
+    if not found then
+      select * into o from public.orders
+      where stripe_session_id = p_session_id and duplicate_of is null;
+    end if;
+  else
+    if problem is null then
+      problem := public.checkout_problem(p_user_id, p_customization_id);
+    end if;
+    if p_outcome = 'pending' and exists (select from public.stripe_events e
+        where e.stripe_session_id = p_session_id
+          and e.type in ('checkout.session.async_payment_failed', 'checkout.session.expired')) then
+      target := 'canceled';
+    end if;
+    if p_outcome = 'canceled' then
+      -- Nothing was bought, so there is no order to end; the event's row is enough to remember it.
+      done := 'ignored';
+      problem := 'nothing to cancel';
+    elsif problem is not null then
+      done := case when p_outcome = 'paid' then 'dead_lettered' else 'ignored' end;
+      if done = 'dead_lettered' then
+        insert into public.failed_jobs (job_type, stripe_session_id, event_data, error_message, retry_count)
+        values ('checkout', p_session_id, p_event_data, problem, 0)
+        on conflict do nothing;
+      end if;
+    else
+      if p_outcome = 'paid' and public.payment_ended(p_payment_intent) then
+        target := 'refunded';
+      end if;
+      insert into public.orders (user_id, customization_id, stripe_session_id, payment_intent,
+        status, amount, currency)
+      values (p_user_id, p_customization_id, p_session_id, p_payment_intent, target, p_amount,
+        p_currency)
+      returning * into o;
+      done := 'created';
+      update public.failed_jobs f set resolved_at = now(), notes = concat_ws(' ', f.notes, 'Order made.')
+      where f.job_type = 'checkout' and f.stripe_session_id = p_session_id and f.resolved_at is null;
+    end if;
+  end if;
+
+  insert into public.stripe_events (id, type, stripe_session_id, payment_intent, created_at, outcome)
+  values (p_event_id, p_event_type, p_session_id, p_payment_intent, p_event_created, done)
+  on conflict do nothing;
+  return query select o.id, o.user_id, o.customization_id, o.status, done, problem,
+    coalesce(o.status = 'paid', false);
+end $$;
+
+-- Why a session cannot become an order, or null.
+create or replace function public.checkout_problem(p_user_id uuid, p_customization_id uuid)
+returns text
+language sql stable set search_path = '' as $$
+  select case
+    when not exists (select from public.users u where u.id = p_user_id) then 'user_missing'
+    when not exists (select from public.customizations c where c.id = p_customization_id)
+      then 'customization_missing'
+    when not exists (select from public.customizations c
+      where c.id = p_customization_id and c.user_id = p_user_id) then 'customization_of_another_user'
+  end;
+$$;
+
+-- Whether the whole payment was given back, or is disputed.
+create or replace function public.payment_ended(p_payment_intent text) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from public.stripe_events e
+    where e.payment_intent = p_payment_intent and e.ends_payment);
+$$;
+
+-- Stores one event about a refund or a dispute. p_ends_payment: nothing is left of the payment, so
+-- its order ends as refunded and nothing more is bought for it. It may arrive before the order:
+-- then record_checkout finds it. One row; action is updated, recorded or known.
+create or replace function public.record_refund(
+  p_event_id text, p_event_type text, p_event_created timestamptz, p_payment_intent text,
+  p_amount_refunded integer, p_ends_payment boolean)
+returns table (order_id uuid, status text, action text, cancel_run boolean)
+language plpgsql set search_path = '' as $$
+declare
+  o public.orders;
+  was text;
+  done text := 'recorded';
+begin
+  perform pg_advisory_xact_lock(hashtextextended(p_payment_intent, 1));
+  select * into o from public.orders
+  where payment_intent = p_payment_intent and duplicate_of is null
+  order by created_at limit 1 for update;
+  if found then
+    was := o.status;
+    update public.orders set
+      status = case when p_ends_payment and was <> 'canceled' then 'refunded' else was end,
+      amount_refunded = greatest(amount_refunded, p_amount_refunded)
+    where id = o.id returning * into o;
+    done := case when o.status <> was then 'updated' else 'recorded' end;
+    if o.status = 'refunded' then
+      perform public.resolve_dead_letters(o.id, 'Refunded.');
+    end if;
+  end if;
+  insert into public.stripe_events
+    (id, type, payment_intent, created_at, outcome, amount_refunded, ends_payment)
+  values (p_event_id, p_event_type, p_payment_intent, p_event_created, done, p_amount_refunded,
+    p_ends_payment)
+  on conflict do nothing;
+  return query select o.id, o.status, done, coalesce(o.status = 'refunded', false);
+end $$;
