@@ -228,6 +228,23 @@ begin
   end if;
 end $$;
 
+-- Gives a claim back without closing its purchase: for a holder whose song is safe in Storage or in
+-- the database, so that the next one need not wait for the lease to end.
+create or replace function public.release_claim(
+  p_order_id uuid, p_variant_number integer, p_token uuid) returns void
+language plpgsql set search_path = '' as $$
+begin
+  perform from public.song_variants
+  where order_id = p_order_id and variant_number = p_variant_number for update;
+  delete from public.variant_claims c
+  where c.order_id = p_order_id and c.variant_number = p_variant_number and c.token = p_token;
+  if found then
+    update public.song_variants set generation_status = 'pending'
+    where order_id = p_order_id and variant_number = p_variant_number
+      and generation_status = 'generating';
+  end if;
+end $$;
+
 create or replace function public.kept_audio(p_order_id uuid, p_variant_number integer)
 returns setof text
 language sql stable set search_path = '' as $$

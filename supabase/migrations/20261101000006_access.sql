@@ -72,7 +72,7 @@ declare routine text;
 begin
   foreach routine in array array[
     'touch_updated_at', 'resolve_dead_letters', 'mark_handed_over', 'begin_generation',
-    'claim_variant', 'finish_variant', 'close_purchase', 'keep_audio', 'kept_audio',
+    'claim_variant', 'finish_variant', 'close_purchase', 'keep_audio', 'kept_audio', 'release_claim',
     'fail_unfinished', 'finalize_order', 'record_failure', 'record_checkout', 'checkout_problem',
     'payment_ended', 'record_refund', 'sweep_findings', 'settle_order']
   loop

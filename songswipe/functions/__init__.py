@@ -1,0 +1,1 @@
+"""The Inngest functions of the app, one module each."""

@@ -1,0 +1,213 @@
+"""``generate-song``: from a paid order to three songs, in five checkpoints.
+
+The ids, the order of the steps and the number of retries are a contract with the shop's Inngest
+app; renaming a step loses the memory of runs in flight.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import inngest
+
+from songswipe.errors import NoSongError, VariantsUnfinishedError
+from songswipe.functions.engine_errors import (
+    RETRIES,
+    describe,
+    for_engine,
+    is_last,
+    retries_in,
+)
+from songswipe.models import (
+    EVENT_GENERATION_REQUESTED,
+    EVENT_ORDER_REFUNDED,
+    GenerationRequest,
+    VariantResult,
+    parse_uuid,
+)
+from songswipe.patience import Patience
+from songswipe.store import Store
+from songswipe.variants import Attempt, VariantMaker
+
+log = logging.getLogger(__name__)
+
+Report = dict[str, Any]
+"""What ``generate-and-upload-variants`` leaves in the run's state: numbers, states and codes."""
+
+_ADVICE = {
+    "invalid_api_key": "Set a valid ELEVEN_LABS_API_KEY",
+    "missing_permissions": "Give the ElevenLabs key the music permission",
+    "quota_exceeded": "Top up the ElevenLabs credits",
+    "limited_access": "The ElevenLabs plan does not include the Music API",
+    "paid_plan_required": "The ElevenLabs plan does not include the Music API",
+}
+
+
+@dataclass(frozen=True)
+class GenerateSong:
+    """The function's step bodies and what they work with."""
+
+    store: Store
+    maker: VariantMaker
+    patience: Patience
+
+    def register(self, client: inngest.Inngest, concurrency: int) -> inngest.Function[Any]:
+        """``concurrency`` limits how many orders generate at once; 0 leaves it to the plan."""
+        return client.create_function(
+            fn_id="generate-song",
+            name="Generate Song Variants",
+            retries=RETRIES,
+            trigger=inngest.TriggerEvent(event=EVENT_GENERATION_REQUESTED),
+            on_failure=self.on_failure,
+            cancel=[
+                inngest.Cancel(
+                    event=EVENT_ORDER_REFUNDED,
+                    if_exp="async.data.orderId == event.data.orderId",
+                )
+            ],
+            concurrency=[inngest.Concurrency(limit=concurrency)] if concurrency else None,
+        )(self.run)
+
+    def run(self, ctx: inngest.ContextSync) -> dict[str, Any]:
+        """The order's story. Only ids, states and numbers pass through the engine."""
+        request = for_engine(GenerationRequest.from_event_data, ctx.attempt)(
+            _mapping(ctx.event.data)
+        )
+
+        def step(step_id: str, body: Any, *args: Any) -> Any:
+            return ctx.step.run(step_id, for_engine(body, ctx.attempt), *args)
+
+        step("fetch-customization", self.fetch_customization, request)
+        decision = step("update-order-generating", self.store.begin_generation, request)
+        if decision != "generate":
+            log.info("order %s: nothing to generate (%s)", request.order_id, decision)
+            return {"orderId": request.order_id, "status": decision}
+        step("create-variant-records", self.store.insert_variants, request)
+        attempt = Attempt(ctx.run_id, ctx.attempt, is_last(ctx.attempt))
+        report = step("generate-and-upload-variants", self.generate, request, attempt)
+        status = step("finalize-order", self.finalize, request, ctx.run_id, report)
+        return {"orderId": request.order_id, "status": status, "variants": report["variants"]}
+
+    def fetch_customization(self, request: GenerationRequest) -> dict[str, Any]:
+        length = self.store.load_song_length_seconds(request)
+        return {"customizationId": request.customization_id, "songLengthSeconds": length}
+
+    def generate(self, request: GenerationRequest, attempt: Attempt) -> Report:
+        """Raises VariantsUnfinishedError where another attempt may bring what is missing."""
+        customization, variants = self.store.load_generation(request)
+        unfinished = [number for number, state in variants if state not in ("complete", "failed")]
+        results = self.maker.make_all(request, customization, unfinished, attempt)
+        waiting = [result for result in results if result.state in ("retry", "busy")]
+        if waiting and not attempt.is_last:
+            raise _unfinished(waiting)
+        if any(
+            result.state == "retry" and result.reason == "store_unavailable" for result in waiting
+        ):
+            raise _unfinished(waiting)
+        return {
+            "variants": {str(number): state for number, state in variants}
+            | {str(result.number): result.state for result in results},
+            "reasons": {str(result.number): result.reason for result in results if result.reason},
+            "retries": attempt.number,
+        }
+
+    def finalize(self, request: GenerationRequest, run_id: str, report: Report) -> str:
+        """The order's state. Raises NoSongError once the dead letter of a run without a song is
+        written: here, where five attempts are left for it, and not in the handler's only one.
+        """
+        status = self.store.finalize_order(request.order_id)
+        if status != "no_song":
+            log.info("order %s: %s", request.order_id, status)
+            return status
+        message = describe(_no_song_message(report["reasons"]), report["retries"])
+        self._record(request.order_id, run_id, request.event_data(), message, None)
+        raise NoSongError
+
+    def on_failure(self, ctx: inngest.ContextSync) -> dict[str, Any]:
+        """Writes the dead letter of a failed run, unless finalize-order has.
+
+        The engine calls this once. If the database is away for longer than our patience the dead
+        letter is not lost: the order has no end yet, so the sweep finds it.
+        """
+        failure = _Failure.from_event_data(ctx.event.data)
+        log.error(
+            "run %s of order %s failed: %s", failure.run_id, failure.order_id, failure.message
+        )
+
+        def record() -> str:
+            return self.patience.insist(
+                lambda: self._record(
+                    failure.order_id,
+                    failure.run_id,
+                    failure.event_data,
+                    failure.message,
+                    failure.stack,
+                )
+            )
+
+        return {"orderId": failure.order_id, "status": for_engine(record, ctx.attempt)()}
+
+    def _record(
+        self,
+        order_id: str | None,
+        run_id: str,
+        event_data: Mapping[str, object],
+        message: str,
+        stack: str | None,
+    ) -> str:
+        return self.store.record_failure(
+            order_id=order_id,
+            run_id=run_id,
+            event_data=event_data,
+            message=message,
+            stack=stack,
+            retries=retries_in(message),
+        )
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What ``inngest/function.failed`` says of a run."""
+
+    run_id: str
+    order_id: str | None
+    event_data: Mapping[str, object]
+    message: str
+    stack: str | None
+
+    @classmethod
+    def from_event_data(cls, data: Mapping[str, Any]) -> _Failure:
+        event_data = _mapping(_mapping(data.get("event")).get("data"))
+        error = _mapping(data.get("error"))
+        stack = error.get("stack")
+        return cls(
+            run_id=str(data.get("run_id")),
+            order_id=parse_uuid(event_data.get("orderId")),
+            event_data=event_data,
+            message=str(error.get("message") or error.get("name") or "the run failed"),
+            stack=stack if isinstance(stack, str) else None,
+        )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _unfinished(waiting: list[VariantResult]) -> VariantsUnfinishedError:
+    """Waits as long as the most patient answer asked for; without one the engine's backoff holds."""
+    asked = [r.retry_after_seconds for r in waiting if r.retry_after_seconds is not None]
+    reasons = ", ".join(f"{result.number}: {result.reason}" for result in waiting)
+    return VariantsUnfinishedError(
+        message=f"variants_unfinished: {reasons}",
+        retry_after_seconds=max(asked) if asked else None,
+    )
+
+
+def _no_song_message(reasons: Mapping[str, str]) -> str:
+    """What the operator reads in the dead letter: every variant's reason, and what to do."""
+    listed = ", ".join(f"variant {number} {reason}" for number, reason in sorted(reasons.items()))
+    advice = sorted({_ADVICE[reason] for reason in reasons.values() if reason in _ADVICE})
+    return ". ".join([f"no song: {listed or 'every variant had failed before'}", *advice])
