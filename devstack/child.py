@@ -44,7 +44,10 @@ class Child:
 
     def wait(self, timeout_seconds: float) -> int:
         """Wait for the program to end by itself; returns its exit status."""
-        return self._guard.wait(timeout_seconds)
+        try:
+            return self._guard.wait(timeout_seconds)
+        finally:
+            self.stop()
 
     @property
     def running(self) -> bool:

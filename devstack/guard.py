@@ -1,11 +1,11 @@
-"""Run one program that must not outlive whoever started it. Run as a script; imports nothing of ours.
+"""Run one program that must not outlive whoever started it. A script that imports nothing of ours.
 
     python -I -S guard.py [--unprivileged] PROGRAM ARGUMENT…
 
 The starter keeps the other end of this script's standard input. When that closes, because the
 starter wants the program stopped or because the starter is gone in whatever way, the program gets
-SIGINT and, if that does not end it, SIGKILL. A pipe rather than a parent-death signal alone, because
-that signal is tied to the thread that started the program, not to the process, and is Linux's own.
+SIGINT and, if that does not end it, SIGKILL. A pipe rather than a parent-death signal alone: that
+signal is tied to the thread that started the program, not to the process, and is Linux's own.
 
 ``--unprivileged`` gives root's rights away first: PostgreSQL refuses to run as root.
 """

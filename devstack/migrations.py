@@ -19,7 +19,7 @@ create table if not exists supabase_migrations.schema_migrations (
 
 
 class MigrationError(Exception):
-    """A migration failed and was rolled back; the message names the file and PostgreSQL's reason."""
+    """A migration failed and was rolled back; the message names the file and the reason."""
 
 
 def apply_migrations(dsn: str, folder: Path) -> list[str]:

@@ -48,8 +48,8 @@ class PostgresError(Exception):
 class Postgres:
     """One cluster on loopback, in ``data_dir``, run as a child process that ends with us.
 
-    ``durable=False`` is for tests and the demo: a crash of the machine may lose the data, a crash of
-    the process does not. ``port`` 0 takes a free one and keeps it for the life of this object.
+    ``durable=False`` is for tests and the demo: a crash of the machine may lose the data, a crash
+    of the process does not. ``port`` 0 takes a free one and keeps it as long as this object lives.
     Logins share one random password, so ``dsn`` with another user's name is that user's.
     Everything here blocks; call it from a thread where that matters.
     """
@@ -142,7 +142,7 @@ class Postgres:
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def _wait_until_ready(self, server: Child) -> None:
-        """The server writes its state into its pid file; "ready" means that it takes connections."""
+        """The server writes its state into its pid file; "ready": it takes connections."""
         deadline = time.monotonic() + _START_SECONDS
         pid_file = self._cluster / "postmaster.pid"
         while time.monotonic() < deadline:
