@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ class Child:
         *,
         unprivileged: bool = False,
         env: dict[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.log = log
         flags = ["--unprivileged"] if unprivileged else []
@@ -39,6 +41,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
+                cwd=folder,
                 start_new_session=True,
             )
 
@@ -58,6 +61,12 @@ class Child:
         if self._guard.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()
+        self._guard.wait(_STOP_SECONDS)
+
+    def kill(self) -> None:
+        """Kill the program and everything that it started, at once and without a warning."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
         self._guard.wait(_STOP_SECONDS)
 
     def log_tail(self, lines: int = 12) -> str:

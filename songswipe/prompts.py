@@ -14,7 +14,7 @@ import unicodedata
 from songswipe.models import Customization
 
 PROMPT_LIMIT = 2000
-"""Characters. The provider takes 4,100 since 2026 and took 2,000 before; 2,000 passes everywhere."""
+"""Characters. The provider takes 4,100 since 2026, took 2,000 before; 2,000 passes everywhere."""
 
 _NAME_LIMIT, _MEMORIES_LIMIT, _AVOID_LIMIT = 100, 500, 300
 

@@ -76,6 +76,6 @@ def describe(message: str, attempt: int) -> str:
 
 
 def retries_in(message: str) -> int:
-    """How many retries a failed run had used. Errors that are not ours come when all are used up."""
+    """Retries that a failed run had used. Errors that are not ours come when all are used up."""
     found = _RETRIES_IN_MESSAGE.search(message)
     return int(found[1]) if found else RETRIES

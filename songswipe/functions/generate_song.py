@@ -197,7 +197,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _unfinished(waiting: list[VariantResult]) -> VariantsUnfinishedError:
-    """Waits as long as the most patient answer asked for; without one the engine's backoff holds."""
+    """Waits as long as the most patient answer asked for; else the engine's backoff holds."""
     asked = [r.retry_after_seconds for r in waiting if r.retry_after_seconds is not None]
     reasons = ", ".join(f"{result.number}: {result.reason}" for result in waiting)
     return VariantsUnfinishedError(

@@ -1,0 +1,199 @@
+"""The whole outside world and the app in it, started in the right order and stopped in reverse.
+
+``Stack`` has a plain, blocking face: the servers live on an event loop in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from devstack.app_process import PROJECT, AppProcess
+from devstack.engine import Engine
+from devstack.faults import FaultScript
+from devstack.gateway import Gateway
+from devstack.keys import JWT_SECRET, SECRET_KEY
+from devstack.postgres import Postgres
+from devstack.postgrest import PostgREST
+from devstack.provider import MusicProvider
+from devstack.shop import Shop
+from devstack.storage import Storage
+from devstack.stripe_sender import StripeSender
+
+T = TypeVar("T")
+
+WEBHOOK_SECRET = "whsec_embedded_stack"
+MUSIC_KEY = "embedded-stack"
+MIGRATIONS = PROJECT / "supabase" / "migrations"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where to listen; 0 takes a free port."""
+
+    app: int = 0
+    supabase: int = 0
+    database: int = 0
+    inngest: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the world behaves. Times are seconds."""
+
+    durable: bool = False
+    retry_interval_seconds: float | None = None
+    time_scale: float = 1.0
+    compose_seconds: float = 0.0
+    song_seconds: float = 3.0
+    run_cron: bool = True
+    app_workers: int = 2
+    app_threads: int = 64
+    app_graceful_seconds: int = 30
+    app_environ: Mapping[str, str] = field(default_factory=dict)
+
+
+class EventLoopThread:
+    """An event loop that runs in a thread until it is closed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="devstack", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout_seconds: float | None = None) -> T:
+        """Runs it on the loop and waits for its result."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout_seconds)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Calls a plain function on the loop, where the servers' state may be touched."""
+
+        async def called() -> T:
+            return function()
+
+        return self.run(called())
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+class Stack:
+    """Use it as a context manager. Leaves no process behind, however it ends.
+
+    ``folder`` holds the database, the objects and the logs; whoever names it keeps or removes it.
+    """
+
+    def __init__(
+        self, folder: Path, options: Options | None = None, ports: Ports | None = None
+    ) -> None:
+        self.folder = folder
+        self.options = options or Options()
+        self.ports = ports or Ports()
+        self.faults = FaultScript()
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Stack:
+        try:
+            self._start()
+        except BaseException:
+            self._closing.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closing.close()
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.loop = EventLoopThread()
+        self._closing.callback(self.loop.close)
+        self._start_supabase()
+        self._start_provider()
+        self._start_engine()
+        self._start_app()
+        self.sender = StripeSender(webhook_url=f"{self.app.url}/api/webhook", secret=WEBHOOK_SECRET)
+        self._closing.callback(lambda: self.loop.run(self.sender.close()))
+
+    def _start_supabase(self) -> None:
+        self.postgres = Postgres(
+            self.folder / "postgres", durable=self.options.durable, port=self.ports.database
+        )
+        self._closing.callback(self.postgres.stop)
+        self.postgres.start()
+        self.postgres.migrate(MIGRATIONS)
+        self.shop = Shop(self.postgres.dsn)
+        self.postgrest = PostgREST(self.postgres.dsn, JWT_SECRET)
+        self._closing.callback(lambda: self.loop.run(self.postgrest.stop()))
+        self.loop.run(self.postgrest.start())
+        self.storage = Storage(self.folder / "objects", self.postgres.dsn)
+        self._closing.callback(lambda: self.loop.run(self.storage.close()))
+        self.gateway = Gateway(
+            postgrest_url=self.postgrest.url, storage=self.storage, faults=self.faults
+        )
+        self._serve(self.gateway, self.ports.supabase)
+
+    def _start_provider(self) -> None:
+        self.provider = MusicProvider(
+            faults=self.faults,
+            compose_seconds=self.options.compose_seconds,
+            song_seconds=self.options.song_seconds,
+            api_key=MUSIC_KEY,
+        )
+        self._serve(self.provider)
+
+    def _start_engine(self) -> None:
+        self.engine = Engine(
+            faults=self.faults,
+            retry_interval_seconds=self.options.retry_interval_seconds,
+            time_scale=self.options.time_scale,
+            run_cron=self.options.run_cron,
+        )
+        self._serve(self.engine, self.ports.inngest)
+
+    def _serve(self, server: Any, port: int = 0) -> None:
+        self._closing.callback(lambda: self.loop.run(server.stop()))
+        self.loop.run(server.start(port))
+
+    def _start_app(self) -> None:
+        self.app = AppProcess(
+            self.app_environ(),
+            folder=self.folder,
+            workers=self.options.app_workers,
+            threads=self.options.app_threads,
+            graceful_seconds=self.options.app_graceful_seconds,
+        )
+        self._closing.callback(self.app.stop)
+        self.app.start(self.ports.app)
+        self.loop.run(self.engine.sync(self.app.url))
+
+    def app_environ(self) -> dict[str, str]:
+        """Everything the app is told: addresses and keys, as a real deployment would."""
+        return {
+            "SUPABASE_URL": self.gateway.url,
+            "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY,
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "STRIPE_SECRET_KEY": "sk_test_embedded",
+            "ELEVEN_LABS_API_KEY": MUSIC_KEY,
+            "ELEVEN_LABS_BASE_URL": self.provider.url,
+            "INNGEST_DEV": self.engine.url,
+            **self.options.app_environ,
+        }
