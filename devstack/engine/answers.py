@@ -61,6 +61,18 @@ Outcome = Operations | Finished | Failure
 ANSWER_LOST = "Your server reset the request connection."
 
 
+class RunFailedError(Exception):
+    """The run has failed for good."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error["message"])
+        self.failure = failure
+
+    @classmethod
+    def because(cls, name: str, message: str) -> RunFailedError:
+        return cls(Failure({"error": f"{name}: {message}", "name": name, "message": message}))
+
+
 def interpret(answer: Answer) -> Outcome:
     if answer.status is None:
         return Failure(standard_error(None, answer.reason))

@@ -15,8 +15,8 @@ from inngest._internal.net import sign_request
 from yarl import URL
 
 from devstack.engine.backoff import Timing
+from devstack.engine.functions import Function
 from devstack.engine.model import Event, Run
-from devstack.engine.registration import Function
 from devstack.engine.ulid import new_ulid
 
 ROOT_STEP = "step"

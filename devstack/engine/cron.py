@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from devstack.engine.backoff import Timing
+from devstack.engine.functions import CronTrigger, Function
 from devstack.engine.model import SCHEDULED_TIMER, Event, Run
-from devstack.engine.registration import CronTrigger, Function
 from devstack.engine.runs import Runs
 
 

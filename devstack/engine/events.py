@@ -7,8 +7,8 @@ from typing import Any
 
 from devstack.engine.backoff import Timing
 from devstack.engine.calls import to_json
+from devstack.engine.functions import Cancellation, Function
 from devstack.engine.model import Event, Run
-from devstack.engine.registration import Cancellation, Function
 from devstack.engine.runs import Runs
 from devstack.engine.ulid import new_ulid, seeded_ulid
 from devstack.engine.waits import matches
@@ -19,7 +19,7 @@ MAX_EVENTS = 5000
 _FIELDS = ("data", "id", "name", "ts", "user", "v")
 
 
-class EventRefused(ValueError):
+class EventRefusedError(ValueError):
     """The sender's events cannot be taken; none of them was."""
 
 
@@ -33,10 +33,10 @@ class Intake:
         self._seen: dict[tuple[str, str], float] = {}
 
     def accept(self, body: Any, seed: str | None = None) -> list[str]:
-        """Take one event or a list of them; their internal ids, in order. Raises EventRefused."""
+        """Take one event or a list of them; their internal ids, in order. Raises EventRefusedError."""
         raw_events = body if isinstance(body, list) else [body]
         if len(raw_events) > MAX_EVENTS:
-            raise EventRefused(f"more than {MAX_EVENTS} events in one request")
+            raise EventRefusedError(f"more than {MAX_EVENTS} events in one request")
         accepted = []
         for index, raw in enumerate(raw_events):
             internal_id = seeded_ulid(seed, index) if seed else None
@@ -56,22 +56,22 @@ class Intake:
 
     def _checked(self, raw: Any, internal_id: str) -> Event:
         if not isinstance(raw, Mapping):
-            raise EventRefused("an event must be a JSON object")
+            raise EventRefusedError("an event must be a JSON object")
         if not raw.get("name"):
-            raise EventRefused("event name is empty")
+            raise EventRefusedError("event name is empty")
         event = {key: raw[key] for key in _FIELDS if raw.get(key) is not None}
         event = {"data": {}, "id": internal_id, "ts": int(self._timing.clock() * 1000)} | event
         wrong = _wrongly_typed(event)
         if wrong:
-            raise EventRefused(f"event {wrong} has the wrong type")
+            raise EventRefusedError(f"event {wrong} has the wrong type")
         event["id"] = event["id"] or internal_id
         if len(to_json(event)) > MAX_EVENT_BYTES:
-            raise EventRefused(f"event is over the max size of {MAX_EVENT_BYTES} bytes")
+            raise EventRefusedError(f"event is over the max size of {MAX_EVENT_BYTES} bytes")
         return event
 
     def _cancel_runs(self, event: Event) -> None:
         for run in self._runs.open_runs():
-            cancellations = self._runs.known_functions[run.function_id].cancellations
+            cancellations = self._runs.functions.known[run.function_id].cancellations
             age = self._timing.clock() - run.started_at
             if any(_cancels(cancellation, run, age, event) for cancellation in cancellations):
                 self._runs.cancel(run)

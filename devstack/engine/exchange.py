@@ -14,8 +14,8 @@ from devstack.engine.answers import (
     standard_error,
 )
 from devstack.engine.calls import Answer, Caller, Request
+from devstack.engine.functions import Function
 from devstack.engine.model import CallRecord, Run, Tell
-from devstack.engine.registration import Function
 from devstack.engine.slots import Slot, Slots
 from devstack.engine.tasks import Activity, Tasks
 from devstack.faults import Call, Fault, FaultScript
@@ -51,7 +51,7 @@ class Exchanges:
         that is executing does when its run is cancelled.
         """
         under_way = asyncio.Event()
-        exchange = self._tasks.spawn(self._take_turn(run, target, attempt, under_way))
+        exchange = self._tasks.spawn_alone(self._take_turn(run, target, attempt, under_way))
         self._activity.begin(run.id)
         exchange.add_done_callback(lambda _: self._activity.end(run.id))
         try:

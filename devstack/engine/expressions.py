@@ -6,6 +6,7 @@ Understood: ``event.data.x`` and ``async.data.x`` paths, string, number, boolean
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,17 +15,15 @@ Scope = Mapping[str, Any]
 Evaluate = Callable[[Scope], Any]
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<path>(?:event|async)(?:\.[A-Za-z_]\w*)*)(?!\w)
+    r"""\s*(?:(?P<path>(?:event|async)(?:\.[A-Za-z_]\w*)*)(?![\w.])
     |(?P<string>"[^"\\]*"|'[^'\\]*')
-    |(?P<number>-?\d+(?:\.\d+)?)(?![\w.])
-    |(?P<word>true|false|null)(?!\w)
+    |(?P<literal>-?(?:0|[1-9]\d*)(?:\.\d+)?|true|false|null)(?![\w.])
     |(?P<sign>==|!=|&&|\|\||[()]))""",
     re.VERBOSE,
 )
-_WORDS = {"true": True, "false": False, "null": None}
 
 
-class ExpressionRefused(ValueError):
+class ExpressionRefusedError(ValueError):
     """The expression is outside the part of CEL that the engine understands."""
 
 
@@ -33,71 +32,66 @@ def parse_expression(text: str) -> Evaluate:
     parser = _Parser(text)
     evaluate = parser.either()
     if parser.tokens:
-        raise ExpressionRefused(f"cannot parse {text!r}: unexpected {parser.tokens[0][1]!r}")
+        raise parser.refusal(parser.tokens[0][1])
     return evaluate
 
 
 class _Parser:
+    """One method for each level of precedence, from the weakest."""
+
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens: list[tuple[str, str]] = []
-        text, at = text.rstrip(), 0
-        while at < len(text):
-            match = _TOKEN.match(text, at)
+        self.tokens: list[tuple[str | None, str]] = []
+        rest = text.rstrip()
+        while rest:
+            match = _TOKEN.match(rest)
             if match is None:
-                raise ExpressionRefused(f"cannot parse {text!r}: not understood: {text[at:]!r}")
-            self.tokens.append((match.lastgroup or "", match[0].strip()))
-            at = match.end()
+                raise self.refusal(rest.lstrip())
+            self.tokens.append((match.lastgroup, match[0].strip()))
+            rest = rest[match.end() :]
+
+    def refusal(self, at: str) -> ExpressionRefusedError:
+        return ExpressionRefusedError(f"cannot understand {self.text!r} at {at or 'its end'!r}")
 
     def either(self) -> Evaluate:
-        left = self.both()
+        parts = [self._both()]
         while self._take("||"):
-            left = _or(left, self.both())
-        return left
+            parts.append(self._both())
+        return parts[0] if len(parts) == 1 else lambda scope: any(p(scope) is True for p in parts)
 
-    def both(self) -> Evaluate:
-        left = self.comparison()
+    def _both(self) -> Evaluate:
+        parts = [self._comparison()]
         while self._take("&&"):
-            left = _and(left, self.comparison())
+            parts.append(self._comparison())
+        return parts[0] if len(parts) == 1 else lambda scope: all(p(scope) is True for p in parts)
+
+    def _comparison(self) -> Evaluate:
+        left = self._operand()
+        for sign, wanted in (("==", True), ("!=", False)):
+            if self._take(sign):
+                right = self._operand()
+                return lambda scope: _equal(left(scope), right(scope)) is wanted
         return left
 
-    def comparison(self) -> Evaluate:
-        left = self.operand()
-        if self._take("=="):
-            return _equals(left, self.operand())
-        if self._take("!="):
-            equal = _equals(left, self.operand())
-            return lambda scope: not equal(scope)
-        return left
-
-    def operand(self) -> Evaluate:
-        kind, token = self.tokens.pop(0) if self.tokens else ("end", "the end")
+    def _operand(self) -> Evaluate:
+        kind, token = self.tokens.pop(0) if self.tokens else (None, "")
         if kind == "path":
             return _path(token.split("."))
         if kind == "sign" and token == "(":
             inner = self.either()
             if not self._take(")"):
-                raise ExpressionRefused(f"cannot parse {self.text!r}: a ')' is missing")
+                raise self.refusal(self.tokens[0][1] if self.tokens else "")
             return inner
-        return self._literal(kind, token)
-
-    def _literal(self, kind: str, token: str) -> Evaluate:
-        value: Any
-        if kind == "string":
-            value = token[1:-1]
-        elif kind == "number":
-            value = float(token) if "." in token else int(token)
-        elif kind == "word":
-            value = _WORDS[token]
-        else:
-            raise ExpressionRefused(f"cannot parse {self.text!r}: unexpected {token!r}")
+        if kind in (None, "sign"):
+            raise self.refusal(token)
+        value = token[1:-1] if kind == "string" else json.loads(token)
         return lambda scope: value
 
     def _take(self, sign: str) -> bool:
-        if self.tokens and self.tokens[0] == ("sign", sign):
+        taken = bool(self.tokens) and self.tokens[0] == ("sign", sign)
+        if taken:
             self.tokens.pop(0)
-            return True
-        return False
+        return taken
 
 
 def _path(names: list[str]) -> Evaluate:
@@ -110,18 +104,6 @@ def _path(names: list[str]) -> Evaluate:
     return evaluate
 
 
-def _or(left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda scope: left(scope) is True or right(scope) is True
-
-
-def _and(left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda scope: left(scope) is True and right(scope) is True
-
-
-def _equals(left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(scope: Scope) -> bool:
-        a, b = left(scope), right(scope)
-        # In CEL true is not 1, which in Python it is.
-        return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
-
-    return evaluate
+def _equal(left: Any, right: Any) -> bool:
+    # In CEL true is not 1, which in Python it is.
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)

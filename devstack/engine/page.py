@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from devstack.engine.functions import Function
 from devstack.engine.model import Run
-from devstack.engine.registration import Function
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
@@ -40,7 +40,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def render_page(functions: Iterable[Function], runs: Iterable[Run], version: str) -> str:
+def render_page(functions: Iterable[Function], runs: Iterable[Run]) -> str:
     function_rows = [
         [f"<code>{escape(f.id)}</code>", escape(_triggers(f)), str(f.max_attempts)]
         for f in functions
@@ -49,7 +49,7 @@ def render_page(functions: Iterable[Function], runs: Iterable[Run], version: str
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="refresh" content="2"><title>Inngest engine</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(version)}</h1>"
+        f"<style>{_STYLE}</style></head><body><h1>Inngest engine</h1>"
         f"<h2>Runs, newest first</h2>{_table(_RUN_HEADS, run_rows, 'No runs yet.')}"
         f"<h2>Functions</h2>{_table(_FUNCTION_HEADS, function_rows, 'No app has registered.')}"
         "</body></html>"

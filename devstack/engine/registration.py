@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
 from devstack.engine.backoff import parse_duration
-from devstack.engine.expressions import Evaluate, ExpressionRefused, parse_expression
+from devstack.engine.expressions import Evaluate, ExpressionRefusedError, parse_expression
+from devstack.engine.functions import (
+    Cancellation,
+    ConcurrencyLimit,
+    CronTrigger,
+    EventTrigger,
+    Function,
+)
 
 DEFAULT_RETRIES = 4
 _UNDERSTOOD = {
@@ -26,87 +32,40 @@ _UNDERSTOOD = {
 _CRON = re.compile(r"(?:TZ=(?P<zone>\S+)\s+)?(?P<fields>\S+(?:\s+\S+){4})")
 
 
-class RegistrationRefused(ValueError):
+class RegistrationRefusedError(ValueError):
     """The app asks for something that this engine does not do; the message says what."""
 
 
-@dataclass(frozen=True)
-class EventTrigger:
-    event: str
-    matches: Evaluate | None
-
-
-@dataclass(frozen=True)
-class CronTrigger:
-    expression: str
-    fields: str
-    zone: ZoneInfo | None
-
-    def next_after(self, now: float) -> datetime:
-        start = datetime.fromtimestamp(now, self.zone or UTC)
-        return next(CronSim(self.fields, start)).astimezone(UTC)
-
-
-@dataclass(frozen=True)
-class ConcurrencyLimit:
-    limit: int
-    key: Evaluate | None
-
-
-@dataclass(frozen=True)
-class Cancellation:
-    event: str
-    matches: Evaluate | None
-    timeout_seconds: float | None
-
-
-@dataclass(frozen=True)
-class Function:
-    """A registered function. ``uuid`` is what calls name it by in ``ctx.fn_id``."""
-
-    id: str
-    name: str
-    app: str
-    url: str
-    max_attempts: int
-    event_triggers: tuple[EventTrigger, ...]
-    cron_triggers: tuple[CronTrigger, ...]
-    concurrency: tuple[ConcurrencyLimit, ...]
-    cancellations: tuple[Cancellation, ...]
-    idempotency: Evaluate | None
-    uuid: UUID
-
-
 def parse_registration(body: Any) -> tuple[str, list[Function]]:
-    """The app's name and its functions. Raises RegistrationRefused, or KeyError and TypeError
+    """The app's name and its functions. Raises RegistrationRefusedError, or KeyError and TypeError
     for a body that is not of the protocol's form."""
     if not isinstance(body, Mapping) or not isinstance(body.get("functions"), list):
-        raise RegistrationRefused("the body is not a registration: it has no list of functions")
+        raise RegistrationRefusedError("the body is not a registration: it has no list of functions")
     app = str(body.get("appname") or "")
     functions = [_parse_function(app, config) for config in body["functions"]]
     if not app or not functions:
-        raise RegistrationRefused("a registration needs an app's name and at least one function")
+        raise RegistrationRefusedError("a registration needs an app's name and at least one function")
     return app, functions
 
 
 def _parse_function(app: str, config: Any) -> Function:
     if not isinstance(config, Mapping) or not config.get("id"):
-        raise RegistrationRefused(f"a function of {app} has no id")
+        raise RegistrationRefusedError(f"a function of {app} has no id")
     function_id = str(config["id"])
     try:
         return _understand(app, function_id, config)
-    except (ExpressionRefused, KeyError, TypeError, ValueError) as error:
-        raise RegistrationRefused(f"function {function_id}: {error}") from error
+    except (ExpressionRefusedError, KeyError, TypeError, ValueError) as error:
+        raise RegistrationRefusedError(f"function {function_id}: {error}") from error
 
 
 def _understand(app: str, function_id: str, config: Mapping[str, Any]) -> Function:
     for setting, value in config.items():
         if setting not in _UNDERSTOOD and value not in (None, [], {}):
-            raise RegistrationRefused(f"{setting} is not supported by the embedded engine")
+            raise RegistrationRefusedError(f"{setting} is not supported by the embedded engine")
     url, max_attempts = _parse_step(config["steps"])
     triggers = config.get("triggers") or []
     if not triggers:
-        raise RegistrationRefused("it has no trigger")
+        raise RegistrationRefusedError("it has no trigger")
     return Function(
         id=function_id,
         name=str(config.get("name") or function_id),
@@ -125,12 +84,12 @@ def _understand(app: str, function_id: str, config: Mapping[str, Any]) -> Functi
 def _parse_step(steps: Mapping[str, Any]) -> tuple[str, int]:
     """The URL to call and the number of attempts."""
     if len(steps) != 1:
-        raise RegistrationRefused("only functions of exactly one step entry are supported")
+        raise RegistrationRefusedError("only functions of exactly one step entry are supported")
     (step,) = steps.values()
     _only(step, {"id", "name", "runtime", "retries"}, "a step's")
     runtime = step["runtime"]
     if runtime["type"] != "http":
-        raise RegistrationRefused(f"runtime {runtime['type']!r} is not supported, only http")
+        raise RegistrationRefusedError(f"runtime {runtime['type']!r} is not supported, only http")
     retries = (step.get("retries") or {}).get("attempts", DEFAULT_RETRIES)
     return str(runtime["url"]), int(retries) + 1
 
@@ -138,7 +97,7 @@ def _parse_step(steps: Mapping[str, Any]) -> tuple[str, int]:
 def _parse_event_trigger(trigger: Mapping[str, Any]) -> EventTrigger:
     _only(trigger, {"event", "expression"}, "a trigger's")
     if "*" in trigger["event"]:
-        raise RegistrationRefused(f"event patterns such as {trigger['event']!r} are not supported")
+        raise RegistrationRefusedError(f"event patterns such as {trigger['event']!r} are not supported")
     return EventTrigger(str(trigger["event"]), _parse_optional(trigger.get("expression")))
 
 
@@ -147,22 +106,22 @@ def _parse_cron(trigger: Mapping[str, Any]) -> CronTrigger:
     expression = str(trigger["cron"])
     match = _CRON.fullmatch(expression.strip())
     if match is None:
-        raise RegistrationRefused(f"cron {expression!r} does not have five fields")
+        raise RegistrationRefusedError(f"cron {expression!r} does not have five fields")
     try:
         zone = ZoneInfo(match["zone"]) if match["zone"] else None
         CronSim(match["fields"], datetime.now(UTC))
     except (CronSimError, ZoneInfoNotFoundError) as error:
-        raise RegistrationRefused(f"cron {expression!r}: {error}") from error
+        raise RegistrationRefusedError(f"cron {expression!r}: {error}") from error
     return CronTrigger(expression, match["fields"], zone)
 
 
 def _parse_concurrency(config: Mapping[str, Any]) -> ConcurrencyLimit:
     _only(config, {"limit", "key", "scope"}, "concurrency's")
     if config.get("scope") not in (None, "fn"):
-        raise RegistrationRefused(f"concurrency scope {config['scope']!r} is not supported")
+        raise RegistrationRefusedError(f"concurrency scope {config['scope']!r} is not supported")
     limit = int(config["limit"])
     if limit < 1:
-        raise RegistrationRefused(f"concurrency limit {limit} is not supported: at least 1")
+        raise RegistrationRefusedError(f"concurrency limit {limit} is not supported: at least 1")
     return ConcurrencyLimit(limit, _parse_optional(config.get("key")))
 
 
@@ -183,4 +142,4 @@ def _parse_optional(expression: str | None) -> Evaluate | None:
 def _only(config: Mapping[str, Any], understood: set[str], whose: str) -> None:
     for setting, value in config.items():
         if setting not in understood and value is not None:
-            raise RegistrationRefused(f"{whose} {setting!r} is not supported")
+            raise RegistrationRefusedError(f"{whose} {setting!r} is not supported")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from devstack.engine.answers import RunFailedError
 from devstack.engine.backoff import Timing
-from devstack.engine.calls import Caller, with_user
-from devstack.engine.driver import Driver, RunFailed
+from devstack.engine.calls import Caller
+from devstack.engine.driver import Driver
+from devstack.engine.endings import answer_invoker, end_events, internal_event
 from devstack.engine.exchange import Exchanges
+from devstack.engine.functions import Function, Functions
 from devstack.engine.model import (
-    FUNCTION_CANCELLED,
-    FUNCTION_FAILED,
-    FUNCTION_FINISHED,
     FUNCTION_INVOKED,
     Event,
     Listener,
@@ -22,7 +22,7 @@ from devstack.engine.model import (
     RunUpdate,
     UpdateKind,
 )
-from devstack.engine.registration import Function
+from devstack.engine.pauses import Pauses
 from devstack.engine.tasks import Activity, Tasks
 from devstack.engine.ulid import new_ulid
 from devstack.engine.waits import Waits
@@ -30,37 +30,34 @@ from devstack.faults import FaultScript
 
 logger = logging.getLogger(__name__)
 
-_STATUS_WORD = {"completed": "Completed", "failed": "Failed", "cancelled": "Cancelled"}
-
 
 class Runs:
-    """Starts, cancels and ends runs. ``functions`` is what is registered now. ``emit`` gets the
-    events that a run's end makes, with the run's trace id."""
+    """Starts, cancels and ends runs. ``emit`` gets the events that a run's end makes, with the
+    run's trace id."""
 
     def __init__(
         self,
         timing: Timing,
-        functions: Mapping[str, Function],
+        functions: Functions,
         caller: Caller,
         faults: FaultScript | None,
         emit: Callable[[Event, str], None],
     ) -> None:
         self.all: dict[str, Run] = {}
-        # Also functions that are no longer registered, for the runs that are still open.
-        self.known_functions: dict[str, Function] = {}
+        self.functions = functions
         self.listeners: list[Listener] = []
         self.tasks = Tasks()
         self.activity = Activity()
         self.waits = Waits()
         self.exchanges = Exchanges(
-            caller, self.known_functions, faults, self.tasks, self.activity, self._tell
+            caller, functions.known, faults, self.tasks, self.activity, self._tell
         )
         self._timing = timing
-        self._functions = functions
         self._emit = emit
         self._open: dict[str, asyncio.Task[None]] = {}
+        pauses = Pauses(timing, self.waits, self.activity, self._invoke)
         self._driver = Driver(
-            self.exchanges, timing, self.waits, self.tasks, self.activity, self._tell, self._invoke
+            self.exchanges, pauses, timing, self.tasks, self.activity, self._tell
         )
 
     def start(self, function: Function, event: Event, trace_id: str | None = None) -> Run:
@@ -85,9 +82,9 @@ class Runs:
             self._open[run.id].cancel()
 
     def forget_finished(self) -> None:
-        for run_id in [run.id for run in self.all.values() if run.ended]:
-            if run_id not in self._open:
-                del self.all[run_id]
+        busy = {*self._open, *self.activity.busy_runs()}
+        for run_id in [run.id for run in self.all.values() if run.ended and run.id not in busy]:
+            del self.all[run_id]
 
     async def stop(self) -> None:
         for run in self.open_runs():
@@ -97,7 +94,7 @@ class Runs:
     async def _live(self, function: Function, run: Run) -> None:
         try:
             output = await self._driver.drive(function, run)
-        except RunFailed as failed:
+        except RunFailedError as failed:
             self._end(run, "failed", error=failed.failure.error, result=failed.failure.result)
         else:
             self._end(run, "completed", result=output)
@@ -117,61 +114,23 @@ class Runs:
         run.output = result if status == "completed" else None
         logger.info("run %s of %s %s", run.id, run.function_id, status)
         self._tell(status, run, None, run.attempt)
-        self._emit_end(run, result)
-        self._answer_invoker(run)
-
-    def _emit_end(self, run: Run, result: Any) -> None:
-        # An end handler's own end makes no such event: it would never stop.
-        if run.event["name"] in (FUNCTION_FAILED, FUNCTION_FINISHED):
-            return
-        data = _end_data(run, result)
-        finished_id = new_ulid(self._timing.clock(), self._timing.rng)
-        self._emit(self._event(FUNCTION_FINISHED, data, finished_id), run.trace_id)
-        name = {"failed": FUNCTION_FAILED, "cancelled": FUNCTION_CANCELLED}.get(run.status)
-        if name is not None:
-            self._emit(self._event(name, data, run.id), run.trace_id)
-
-    def _event(self, name: str, data: dict[str, Any], event_id: str) -> Event:
-        return {"data": data, "id": event_id, "name": name, "ts": int(self._timing.clock() * 1000)}
+        for event in end_events(run, result, self._timing):
+            self._emit(event, run.trace_id)
+        answer_invoker(run, self.waits)
 
     def _invoke(self, function_id: str, payload: dict[str, Any], correlation_id: str) -> bool:
-        function = self._functions.get(function_id)
+        function = self.functions.registered.get(function_id)
         if function is None:
             return False
         invocation = {"correlation_id": correlation_id, "fn_id": function_id}
         data = {**(payload.get("data") or {}), "_inngest": invocation}
-        event_id = new_ulid(self._timing.clock(), self._timing.rng)
-        self.start(function, self._event(FUNCTION_INVOKED, data, event_id))
+        self.start(function, internal_event(FUNCTION_INVOKED, data, self._timing))
         return True
-
-    def _answer_invoker(self, run: Run) -> None:
-        invocation = run.event["data"].get("_inngest")
-        if run.event["name"] != FUNCTION_INVOKED or not isinstance(invocation, dict):
-            return
-        memo: dict[str, Any] = {"data": run.output}
-        if run.error is not None:
-            memo = {"error": {k: v for k, v in run.error.items() if k != "error"}}
-        self.waits.invocation_ended(str(invocation.get("correlation_id")), memo)
 
     def _tell(self, kind: UpdateKind, run: Run, step: str | None, attempt: int) -> None:
         update = RunUpdate(kind, run, step, attempt)
         for listener in list(self.listeners):
             listener(update)
-
-
-def _end_data(run: Run, result: Any) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "_inngest": {"status": _STATUS_WORD[run.status]},
-        "event": with_user(run.event),
-        "events": run.events,
-        "function_id": run.function_id,
-        "run_id": run.id,
-    }
-    if run.error is not None:
-        data["error"] = run.error
-    if run.error is None or result is not None:
-        data["result"] = result
-    return data
 
 
 def _cancelled_error() -> dict[str, Any]:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class EngineBroken(RuntimeError):
+class EngineBrokenError(RuntimeError):
     """A background task of the engine ended with an exception: a fault of the engine itself."""
 
 
@@ -31,8 +31,8 @@ class Tasks:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def spawn_alone(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Like ``spawn``, for a task whose result nobody awaits: a crash of it is kept."""
+    def spawn_alone(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Like ``spawn``, for a task that must not raise: what it raises all the same is kept."""
         task = self.spawn(work)
         task.add_done_callback(self._keep_crash)
         return task
@@ -43,7 +43,7 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _keep_crash(self, task: asyncio.Task[None]) -> None:
+    def _keep_crash(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled() or (crash := task.exception()) is None:
             return
         logger.error("the engine broke", exc_info=crash)
@@ -87,8 +87,3 @@ class Activity:
     async def wait_idle(self) -> None:
         while self._under_way:
             await self._idle.wait()
-
-    def interrupt(self) -> None:
-        """Wake those who wait, so that they can look at a crash."""
-        self._under_way.clear()
-        self._idle.set()

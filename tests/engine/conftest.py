@@ -140,7 +140,7 @@ class Lab:
 OpenLab = Callable[..., Awaitable[Lab]]
 
 
-@pytest.fixture()
+@pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -160,7 +160,7 @@ async def opened_lab(
         app.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 async def open_lab(anyio_backend: str) -> AsyncIterator[OpenLab]:
     async with AsyncExitStack() as stack:
 
@@ -170,7 +170,7 @@ async def open_lab(anyio_backend: str) -> AsyncIterator[OpenLab]:
         yield enter
 
 
-@pytest.fixture()
+@pytest.fixture
 async def lab(open_lab: OpenLab) -> Lab:
     """No backoff, and all other waits a hundred times shorter."""
     return await open_lab()
