@@ -11,8 +11,10 @@ from collections.abc import Mapping
 import inngest.flask
 from flask import Flask
 
+from songswipe.cli import create_commands
 from songswipe.events import EventSender, create_client
 from songswipe.functions.generate_song import GenerateSong
+from songswipe.functions.reconcile_orders import ReconcileOrders
 from songswipe.logs import configure_logging
 from songswipe.music import MusicClient
 from songswipe.patience import BoundedCaller, Patience
@@ -21,6 +23,7 @@ from songswipe.routes.answers import answer_errors_in_json
 from songswipe.routes.webhook import Webhook
 from songswipe.settings import Settings
 from songswipe.store import Store, connect
+from songswipe.sweep import Sweep
 from songswipe.variants import VariantMaker
 
 __all__ = ["create_app"]
@@ -50,7 +53,18 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         maker=VariantMaker(store, _music(settings), settings.claim_lease_seconds, patience),
         patience=patience,
     )
-    functions = [generate_song.register(client, settings.generation_concurrency)]
+    sweep = Sweep(
+        store=store,
+        sender=sender,
+        grace_seconds=settings.handover_grace_seconds,
+        deadline_seconds=settings.generation_deadline_seconds,
+        max_redrives=settings.max_redrives,
+    )
+    functions = [
+        generate_song.register(client, settings.generation_concurrency),
+        ReconcileOrders(sweep).register(client, settings.reconcile_cron),
+    ]
+    app.cli.add_command(create_commands(sweep))
     inngest.flask.serve(app, client, functions)
     app.register_blueprint(health.create_blueprint(quick_store, caller))
     app.register_blueprint(

@@ -367,6 +367,15 @@ class Store:
             for row in rows
         ]
 
+    def mark_unplayable(self, order_id: str, number: int) -> None:
+        """Remembers that what lies in Storage for a failed variant is no song."""
+        with _our_errors():
+            self._client.table("song_variants").update(
+                {"generation_status": "failed", "failure_reason": "audio_unplayable"}
+            ).eq("order_id", order_id).eq("variant_number", number).neq(
+                "generation_status", "complete"
+            ).execute()
+
     def settle_order(self, order_id: str) -> str:
         return str(self._rpc("settle_order", {"p_order_id": order_id}))
 

@@ -50,6 +50,7 @@ language sql stable set search_path = '' as $$
     v.variant_number, v.storage_path
   from final f
   join public.song_variants v on v.order_id = f.id and v.generation_status <> 'complete'
+    and v.failure_reason is distinct from 'audio_unplayable'
   join storage.objects s on s.bucket_id = p_bucket and s.name = v.storage_path
   where not exists (select from public.variant_claims c where c.order_id = v.order_id
     and c.variant_number = v.variant_number and c.leased_until > clock_timestamp())
