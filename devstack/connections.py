@@ -23,18 +23,20 @@ class Connections:
         self._idle: list[Connection] = []
 
     @contextlib.asynccontextmanager
-    async def transaction(self, **settings: str) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, *, undo: bool = False, **settings: str
+    ) -> AsyncIterator[Connection]:
         """A transaction with these settings, which end with it; ``role`` is one of them.
 
-        Two underscores in a name stand for the point in a setting's. Raises
-        psycopg.OperationalError when the database is away.
+        Two underscores in a name stand for the point in a setting's. With ``undo`` it is rolled
+        back at its end. Raises psycopg.OperationalError when the database is away.
         """
         async with self._free:
             connection = await self._begin()
             try:
                 await _configure(connection, settings)
                 yield connection
-                await connection.execute("commit")
+                await connection.execute("rollback" if undo else "commit")
             except BaseException:
                 await self._abandon(connection)
                 raise

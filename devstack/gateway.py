@@ -22,13 +22,9 @@ _TOKENS = {
     SECRET_KEY: SERVICE_ROLE_KEY,
 }
 # Headers that concern one connection, or that the gateway sets itself.
-_NOT_FORWARDED = frozenset(
-    "host connection keep-alive transfer-encoding content-length te upgrade"
-    " apikey authorization".split()
-)
-_NOT_RETURNED = frozenset(
-    "connection keep-alive transfer-encoding content-length date server".split()
-)
+_PER_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+_NOT_FORWARDED = _PER_CONNECTION | {"host", "te", "upgrade", "apikey", "authorization"}
+_NOT_RETURNED = _PER_CONNECTION | {"date", "server"}
 _REST = "/rest/v1"
 _STORAGE = "/storage/v1/"
 _MISSING_KEY = {

@@ -39,7 +39,7 @@ class PostgREST:
     def __init__(self, dsn: str, jwt_secret: str) -> None:
         self._dsn = connection_as(dsn, "authenticator")
         self._jwt_secret = jwt_secret
-        self._log_folder = tempfile.TemporaryDirectory(prefix="postgrest-")
+        self._log_folder: tempfile.TemporaryDirectory[str] | None = None
         self._server: Child | None = None
         self.port = 0
 
@@ -50,8 +50,10 @@ class PostgREST:
     async def start(self, port: int = 0) -> None:
         """Start, and wait until it answers from the database's schema."""
         self.port = port or quiet_port()
+        program = find_binary()
+        self._log_folder = tempfile.TemporaryDirectory(prefix="postgrest-")
         log = Path(self._log_folder.name) / "postgrest.log"
-        self._server = Child([str(find_binary())], log, env=os.environ | self._settings())
+        self._server = Child([str(program)], log, env=os.environ | self._settings())
         try:
             await self._wait_until_ready(self._server)
         except BaseException:
@@ -63,6 +65,7 @@ class PostgREST:
         server, self._server = self._server, None
         if server is not None:
             await asyncio.to_thread(server.stop)
+        if self._log_folder is not None:
             self._log_folder.cleanup()
 
     def _settings(self) -> dict[str, str]:

@@ -74,8 +74,11 @@ class StorageRows:
     def _as_owner(self) -> AbstractAsyncContextManager[Connection]:
         return self._connections.transaction()
 
-    def _as_caller(self, caller: Caller) -> AbstractAsyncContextManager[Connection]:
+    def _as_caller(
+        self, caller: Caller, *, undo: bool = False
+    ) -> AbstractAsyncContextManager[Connection]:
         return self._connections.transaction(
+            undo=undo,
             role=caller.role,
             request__jwt__claims=json.dumps(caller.claims),
             storage__allow_delete_query="true",  # what a trigger wants to see from us alone
@@ -127,25 +130,14 @@ class StorageRows:
 
     async def check_may_put(self, caller: Caller, new: NewObject, *, upsert: bool) -> None:
         """Raise what putting the object would raise, without putting it."""
-        async with (
-            self._as_caller(caller) as connection,
-            connection.transaction(force_rollback=True),
-        ):
+        async with self._as_caller(caller, undo=True) as connection:
             await _put(connection, new, upsert=upsert)
 
     async def put_object(self, new: NewObject, *, upsert: bool) -> tuple[str, str | None]:
         """Point the key at a new version; returns the row's id and the version it had before."""
         async with self._as_owner() as connection:
-            lock = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
-            await connection.execute(lock, (f"{new.bucket}/{new.key}",))
-            old = await fetch_one(
-                connection,
-                "select version from storage.objects where bucket_id = %s and name = %s",
-                new.bucket,
-                new.key,
-            )
             row = await _put(connection, new, upsert=upsert)
-            return str(row["id"]), None if old is None else old["version"]
+            return str(row["id"]), row["replaced"]
 
     async def delete_objects(self, caller: Caller, bucket: str, keys: list[str]) -> list[DictRow]:
         """Delete those that exist and that the caller may delete; returns them."""
@@ -177,7 +169,7 @@ class StorageRows:
 
 
 async def _put(connection: Connection, new: NewObject, *, upsert: bool) -> DictRow:
-    query = _PUT + (_REPLACE if upsert else "") + "returning id"
+    query = _PUT + (_REPLACE if upsert else "") + "returning id, old.version as replaced"
     user_metadata = None if new.user_metadata is None else json.dumps(new.user_metadata)
     row = await fetch_one(
         connection,
