@@ -11,9 +11,8 @@ from yarl import URL
 
 from devstack.engine.calls import Answer, Caller, Request
 from devstack.engine.cron import CronTimers
-from devstack.engine.functions import Function
+from devstack.engine.functions import Function, Functions
 from devstack.engine.registration import parse_registration
-from devstack.engine.runs import Functions
 
 SERVE_PATH = "/api/inngest"
 

@@ -33,7 +33,10 @@ class Intake:
         self._seen: dict[tuple[str, str], float] = {}
 
     def accept(self, body: Any, seed: str | None = None) -> list[str]:
-        """Take one event or a list of them; their internal ids, in order. Raises EventRefusedError."""
+        """Take one event or a list of them; their internal ids, in order.
+
+        Raises EventRefusedError.
+        """
         raw_events = body if isinstance(body, list) else [body]
         if len(raw_events) > MAX_EVENTS:
             raise EventRefusedError(f"more than {MAX_EVENTS} events in one request")

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from devstack.engine.backoff import parse_duration
-from devstack.engine.expressions import Evaluate, ExpressionRefusedError, parse_expression
+from devstack.engine.expressions import Evaluate, parse_expression
 from devstack.engine.functions import (
     Cancellation,
     ConcurrencyLimit,
@@ -37,14 +37,13 @@ class RegistrationRefusedError(ValueError):
 
 
 def parse_registration(body: Any) -> tuple[str, list[Function]]:
-    """The app's name and its functions. Raises RegistrationRefusedError, or KeyError and TypeError
-    for a body that is not of the protocol's form."""
+    """The app's name and its functions. Raises RegistrationRefusedError."""
     if not isinstance(body, Mapping) or not isinstance(body.get("functions"), list):
-        raise RegistrationRefusedError("the body is not a registration: it has no list of functions")
+        raise RegistrationRefusedError("not a registration: the body has no list of functions")
     app = str(body.get("appname") or "")
     functions = [_parse_function(app, config) for config in body["functions"]]
     if not app or not functions:
-        raise RegistrationRefusedError("a registration needs an app's name and at least one function")
+        raise RegistrationRefusedError("a registration needs an app's name and a function")
     return app, functions
 
 
@@ -54,7 +53,7 @@ def _parse_function(app: str, config: Any) -> Function:
     function_id = str(config["id"])
     try:
         return _understand(app, function_id, config)
-    except (ExpressionRefusedError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RegistrationRefusedError(f"function {function_id}: {error}") from error
 
 
@@ -97,7 +96,7 @@ def _parse_step(steps: Mapping[str, Any]) -> tuple[str, int]:
 def _parse_event_trigger(trigger: Mapping[str, Any]) -> EventTrigger:
     _only(trigger, {"event", "expression"}, "a trigger's")
     if "*" in trigger["event"]:
-        raise RegistrationRefusedError(f"event patterns such as {trigger['event']!r} are not supported")
+        raise RegistrationRefusedError(f"event pattern {trigger['event']!r} is not supported")
     return EventTrigger(str(trigger["event"]), _parse_optional(trigger.get("expression")))
 
 

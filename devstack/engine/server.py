@@ -15,7 +15,7 @@ from devstack.engine.backoff import Timing
 from devstack.engine.calls import Caller
 from devstack.engine.cron import CronTimers
 from devstack.engine.events import Intake
-from devstack.engine.functions import Function
+from devstack.engine.functions import Function, Functions
 from devstack.engine.model import Event, Listener, Run
 from devstack.engine.runs import Runs
 from devstack.engine.tasks import EngineBrokenError
@@ -91,7 +91,10 @@ class Engine(LoopbackServer):
         self._apps.set_timers()
 
     async def stop(self) -> None:
-        """Stop listening, cancel every run and timer. Raises EngineBrokenError if a task crashed."""
+        """Stop listening, cancel every run and timer.
+
+        Raises EngineBrokenError if the engine itself had failed.
+        """
         await super().stop()
         await self._runs.stop()
         await self._caller.close()
