@@ -11,6 +11,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from aiohttp import web
 
@@ -59,6 +61,8 @@ class MusicProvider(LoopbackServer):
         self._clock = clock
         self._concurrent = 0
         self._composing = 0
+        # One thread: more would only take turns with each other and keep the event loop waiting.
+        self._composer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="composer")
         self._takes: Counter[str] = Counter()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -113,8 +117,9 @@ class MusicProvider(LoopbackServer):
         self._composing += 1
         try:
             await asyncio.sleep(self.compose_seconds)
-            audio = await asyncio.to_thread(
-                compose, call.prompt, variant_seed=take, seconds=self.song_seconds
+            audio = await asyncio.get_running_loop().run_in_executor(
+                self._composer,
+                partial(compose, call.prompt, variant_seed=take, seconds=self.song_seconds),
             )
         finally:
             self._composing -= 1
