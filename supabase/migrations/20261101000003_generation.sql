@@ -291,7 +291,9 @@ create or replace function public.record_failure(
   p_job_type text, p_order_id uuid, p_run_id text, p_event_data jsonb,
   p_error_message text, p_error_stack text, p_retry_count integer) returns text
 language plpgsql set search_path = '' as $$
-declare state text;
+declare
+  state text;
+  retries integer;
 begin
   select o.status into state from public.orders o where o.id = p_order_id for update;
   if state in ('pending', 'refunded', 'canceled', 'completed') then return state; end if;
@@ -311,16 +313,21 @@ begin
     end if;
     update public.orders set status = 'failed' where id = p_order_id;
   end if;
+  -- A run that only reports what an earlier one left behind used no retries itself. The ledger knows
+  -- how far the last run went that called the provider.
+  select greatest(p_retry_count, max(p.attempt)) into retries from public.purchases p
+  where p.order_id = p_order_id and p.run_id = (select q.run_id from public.purchases q
+    where q.order_id = p_order_id order by q.opened_at desc limit 1);
   -- An open one of this order is brought up to date by a later run, never by a repeat of the same.
   update public.failed_jobs set run_id = p_run_id, event_data = p_event_data,
-    error_message = p_error_message, error_stack = p_error_stack, retry_count = p_retry_count,
+    error_message = p_error_message, error_stack = p_error_stack, retry_count = retries,
     failed_at = now()
   where job_type = p_job_type and resolved_at is null and order_id = p_order_id
     and run_id is distinct from p_run_id;
   insert into public.failed_jobs (job_type, order_id, run_id, event_data, error_message,
     error_stack, retry_count)
   values (p_job_type, p_order_id, p_run_id, p_event_data, p_error_message, p_error_stack,
-    p_retry_count)
+    retries)
   on conflict do nothing;
   return coalesce(state, 'missing');
 end $$;
