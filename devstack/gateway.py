@@ -83,7 +83,7 @@ class Gateway(LoopbackServer):
         body = await request.read()
         path = request.match_info["path"]
         fault = self._faults.fault_for(
-            Call("rest", request.method, request.path, path[1:], body, request.headers)
+            Call("rest", request.method, request.path_qs, path[1:], body, request.headers)
         )
         return await answer_with(fault, request, lambda: self._forward(request, path, body))
 
