@@ -23,6 +23,7 @@ _LOGINS = ("postgres", "authenticator", "supabase_storage_admin")
 
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.01
+_PID_FILE_LINES = 8
 _SCHEMA = Path(__file__).with_name("supabase_schema.sql")
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -81,11 +82,11 @@ class Postgres:
         if not (self._cluster / "PG_VERSION").exists():
             self._create_cluster()
         self.resume()
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute(_SCHEMA.read_bytes())
-            for role in _LOGINS:
-                password = self._password_file.read_text()
-                connection.execute(f"alter role {role} password '{password}'".encode())
+        try:
+            self._set_up_project()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the server, whose sessions are ended. May be called twice."""
@@ -137,22 +138,41 @@ class Postgres:
             (self._cluster / "PG_VERSION").unlink(missing_ok=True)
             raise PostgresError(f"initdb failed in {self._cluster}:\n{initdb.log_tail()}")
 
+    def _set_up_project(self) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(_SCHEMA.read_bytes())
+            for role in _LOGINS:
+                password = self._password_file.read_text()
+                connection.execute(f"alter role {role} password '{password}'".encode())
+
     def _settings(self) -> list[str]:
         settings = _SETTINGS | {"port": str(self.port)} | ({} if self.durable else _NOT_DURABLE)
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def _wait_until_ready(self, server: Child) -> None:
-        """The server writes its state into its pid file; "ready": it takes connections."""
         deadline = time.monotonic() + _START_SECONDS
-        pid_file = self._cluster / "postmaster.pid"
-        while time.monotonic() < deadline:
-            if not server.running:
-                break
-            state = pid_file.read_text().splitlines()[-1:] if pid_file.exists() else []
-            if state and state[0].strip() == "ready":
+        began = int(time.time())
+        while time.monotonic() < deadline and server.running:
+            if self._is_ready(began):
                 return
             time.sleep(_POLL_SECONDS)
         raise PostgresError(f"PostgreSQL did not start; it said:\n{server.log_tail()}")
+
+    def _is_ready(self, began: int) -> bool:
+        """The pid file holds among others the server's start, its port and, last, its state.
+
+        Start and port tell our server from another one that runs on the same data already.
+        """
+        try:
+            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return (
+            len(lines) >= _PID_FILE_LINES
+            and int(lines[2]) >= began
+            and lines[3] == str(self.port)
+            and lines[7].strip() == "ready"
+        )
 
 
 def connection_as(dsn: str, role: str) -> str:

@@ -79,7 +79,7 @@ class PostgREST:
             "PGRST_JWT_SECRET": self._jwt_secret,
             "PGRST_SERVER_HOST": HOST,
             "PGRST_SERVER_PORT": str(self.port),
-            "PGRST_LOG_LEVEL": "crit",
+            "PGRST_LOG_LEVEL": "error",
         }
 
     async def _wait_until_ready(self, server: Child) -> None:

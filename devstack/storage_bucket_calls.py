@@ -25,7 +25,7 @@ class BucketCalls:
     async def create(self, request: StorageRequest) -> web.StreamResponse:
         bucket = await request.json()
         name = bucket.get("name")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
             raise errors.invalid_bucket_name()
         await self._rows.create_bucket(request.caller, {"id": name} | bucket)
         return web.json_response({"name": name})

@@ -20,6 +20,7 @@ from devstack.storage_files import StorageFiles
 from devstack.storage_rows import SORT_COLUMNS, Caller, NewObject, StorageRows
 
 _KEY = re.compile(r"[\w/!\-.*'() &$@=;:+,?]+", re.ASCII)
+_SEGMENT_BYTES = 255  # of a file's name
 _SIZE_LIMIT_BYTES = 50 * 1024 * 1024  # a project's own; a bucket may set a lower one
 
 
@@ -148,7 +149,10 @@ class StorageObjects:
 
 
 def check_key(key: str) -> None:
-    if not _KEY.fullmatch(key):
+    """Refuse what S3 or a folder cannot hold; dots alone would lead out of the folder."""
+    segments = key.split("/")
+    too_long = any(len(segment) > _SEGMENT_BYTES for segment in segments)
+    if not _KEY.fullmatch(key) or "." in segments or ".." in segments or too_long:
         raise errors.invalid_key(key)
 
 

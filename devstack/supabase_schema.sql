@@ -183,11 +183,13 @@ alter function storage.filename(text) owner to supabase_storage_admin;
 alter function storage.extension(text) owner to supabase_storage_admin;
 alter function storage.protect_delete() owner to supabase_storage_admin;
 
--- A project lets postgres create policies on storage's tables and nothing else that takes an owner.
--- PostgreSQL has no such right, so postgres is made an owner here and the rest is refused.
-grant supabase_storage_admin to postgres;
+-- A project lets postgres create and drop policies and triggers on these schemas' tables, and nothing
+-- else that takes an owner. PostgreSQL has no such right (Supabase adds an extension for it), so
+-- postgres is made an owner here, and the rest is refused.
 
-create or replace function extensions.refuse_changes_to_storage() returns event_trigger
+grant supabase_auth_admin, supabase_storage_admin to postgres;
+
+create or replace function extensions.refuse_changes() returns event_trigger
 language plpgsql as $$
 declare
   changed record;
@@ -196,12 +198,43 @@ begin
     return;
   end if;
   for changed in select * from pg_event_trigger_ddl_commands() loop
-    if changed.schema_name = 'storage' and changed.command_tag !~ 'POLICY|^GRANT|^REVOKE' then
+    if changed.schema_name in ('auth', 'storage')
+       and changed.command_tag !~ 'POLICY|TRIGGER|^GRANT|^REVOKE|^COMMENT' then
       raise exception 'must be owner of %', changed.object_identity using errcode = '42501';
     end if;
   end loop;
 end $$;
 
-drop event trigger if exists refuse_changes_to_storage;
-create event trigger refuse_changes_to_storage on ddl_command_end
-  execute function extensions.refuse_changes_to_storage();
+create or replace function extensions.refuse_drops() returns event_trigger
+language plpgsql as $$
+declare
+  dropped record;
+begin
+  if session_user <> 'postgres' then
+    return;
+  end if;
+  for dropped in select * from pg_event_trigger_dropped_objects() loop
+    if coalesce(dropped.schema_name, dropped.object_name) in ('auth', 'storage')
+       and dropped.object_type not in ('policy', 'trigger') then
+      raise exception 'must be owner of %', dropped.object_identity using errcode = '42501';
+    end if;
+  end loop;
+end $$;
+
+-- PostgREST reads the schema again after a change, also one that no migration made.
+create or replace function extensions.tell_postgrest() returns event_trigger
+language plpgsql as $$
+begin
+  notify pgrst, 'reload schema';
+end $$;
+
+drop event trigger if exists refuse_changes;
+create event trigger refuse_changes on ddl_command_end
+  execute function extensions.refuse_changes();
+drop event trigger if exists refuse_drops;
+create event trigger refuse_drops on sql_drop execute function extensions.refuse_drops();
+drop event trigger if exists tell_postgrest;
+create event trigger tell_postgrest on ddl_command_end
+  when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE VIEW', 'ALTER VIEW', 'CREATE FUNCTION',
+               'ALTER FUNCTION', 'CREATE TYPE', 'ALTER TYPE', 'GRANT', 'REVOKE')
+  execute function extensions.tell_postgrest();
