@@ -116,6 +116,7 @@ class Gateway(LoopbackServer):
             return web.json_response({"message": message}, status=502)
 
     async def _answer_storage(self, request: web.Request) -> web.StreamResponse:
+        await request.read()  # before a delay, since the client may not be there after it
         path = request.match_info["path"]
         call = self._storage.find_call(request.method, path)
         key = "" if call is None else call.key
