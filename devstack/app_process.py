@@ -99,8 +99,9 @@ class AppProcess:
     def _environ(self) -> dict[str, str]:
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         bind = {"BIND": f"{HOST}:{self.port}"}
-        # The folder's own .env, if any, must not reach into a test: real variables win over it.
-        return base | self._serving | bind | {"PYTHONUNBUFFERED": "1"} | self.environ
+        # The folder's own .env, if any, must not reach in: the environment given is all there is.
+        python = {"PYTHONUNBUFFERED": "1", "PYTHON_DOTENV_DISABLED": "1"}
+        return base | self._serving | bind | python | self.environ
 
     def _wait_until_up(self, child: Child) -> None:
         deadline = time.monotonic() + _START_SECONDS

@@ -1,0 +1,83 @@
+"""The command: choose a scenario, start the stack, play, report, and leave nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from devstack.demo.display import Display, create_display
+from devstack.demo.progress import Line
+from devstack.demo.report import report_dead_letters, report_orders, report_parts
+from devstack.demo.scenarios import PLAIN, Scenario
+from devstack.demo.scene import OrderUnfinished, Scene
+from devstack.stack import Options, Stack
+from devstack.stopping import hold_signals
+
+SECONDS_PER_SONG = 1.5
+_SONG_SECONDS = 10.0
+
+
+def main(argv: list[str]) -> int:
+    options = _parser().parse_args(argv)
+    scenario = PLAIN
+    began = time.monotonic()
+    display = create_display()
+    succeeded = _perform(scenario, options.seconds_per_song, display)
+    display.say(f"\n{'Done' if succeeded else 'FAILED'} in {time.monotonic() - began:.1f} s.")
+    return 0 if succeeded else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m devstack demo", description="Watch a paid order become three songs."
+    )
+    parser.add_argument("--fault", metavar="NAME", help="what goes wrong; help lists the names")
+    parser.add_argument(
+        "--seconds-per-song",
+        type=float,
+        default=SECONDS_PER_SONG,
+        metavar="S",
+        help="how long the provider takes for a song (default %(default)s)",
+    )
+    return parser
+
+
+def _perform(scenario: Scenario, seconds_per_song: float, display: Display) -> bool:
+    display.say(scenario.done)
+    folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
+    try:
+        began = time.monotonic()
+        with Stack(folder, _options(scenario, seconds_per_song)) as stack:
+            try:
+                display.tell(Line("everything is up", "done", time.monotonic() - began))
+                return _play(scenario, Scene(stack, display))
+            finally:
+                hold_signals()
+    finally:
+        hold_signals()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _options(scenario: Scenario, seconds_per_song: float) -> Options:
+    return replace(scenario.options, compose_seconds=seconds_per_song, song_seconds=_SONG_SECONDS)
+
+
+def _play(scenario: Scenario, scene: Scene) -> bool:
+    try:
+        seen = scenario.play(scene)
+    except OrderUnfinished as error:
+        print(f"{error}. The app's last words:", file=sys.stderr)
+        print("\n".join(scene.stack.app.log.read_text().splitlines()[-15:]), file=sys.stderr)
+        return False
+    report_orders(scene)
+    report_dead_letters(scene)
+    scene.display.say("\nWhat was to be seen:")
+    for line in seen:
+        scene.display.tell(line)
+    report_parts(scene)
+    return all(line.mark == "done" for line in seen)
