@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 import secrets
@@ -107,7 +108,7 @@ class Caller:
             async with self._session.request(
                 method,
                 request.url,
-                data=request.body,
+                data=io.BytesIO(request.body),
                 headers=request.headers,
                 allow_redirects=False,
             ) as response:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,7 @@ class App:
         self.functions: list[inngest.Function[Any]] = []
         self.received: list[Received] = []
         self.raw: Callable[[flask.Request], flask.Response | None] = lambda request: None
+        self.port = 0
         self._server: BaseWSGIServer | None = None
 
     def function(
@@ -74,13 +76,9 @@ class App:
         app.after_request(self._record)
         inngest.flask.serve(app, self.client, self.functions)
         self._server = make_server("127.0.0.1", port, app, threaded=True)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return self._server.server_port
 
     def stop(self) -> None:
         if self._server is not None:
@@ -105,10 +103,17 @@ class App:
                     json.loads(request.get_data()),
                     response.status_code,
                     {name.lower(): value for name, value in response.headers.items()},
-                    json.loads(response.get_data() or b"null"),
+                    _parsed(response.get_data(as_text=True)),
                 )
             )
         return response
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 class Lab:
@@ -138,6 +143,13 @@ class Lab:
 
 
 OpenLab = Callable[..., Awaitable[Lab]]
+
+
+@pytest.fixture(autouse=True)
+def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here speaks TLS, and to load certificates takes the SDK longer than a test."""
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: bare)
 
 
 @pytest.fixture
@@ -175,6 +187,3 @@ async def lab(open_lab: OpenLab) -> Lab:
     """No backoff, and all other waits a hundred times shorter."""
     return await open_lab()
 
-
-def statuses(calls: Iterable[Any]) -> list[int | None]:
-    return [call.status for call in calls]
