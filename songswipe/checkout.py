@@ -181,7 +181,9 @@ def _payment_change(subject: Mapping[str, Any], amount: int | None, *, ends: boo
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255 and "\0" not in value
+    """Whether it can be one of Stripe's ids or names, which are plain ASCII."""
+    is_plain = isinstance(value, str) and value.isascii() and value.isprintable()
+    return is_plain and 0 < len(value) <= 255  # type: ignore[arg-type]
 
 
 def _reference(value: object) -> str | None:

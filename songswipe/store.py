@@ -8,6 +8,7 @@ StoreRejectedError where the database says that the request is wrong.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class Store:
                 "p_amount": change.amount,
                 "p_currency": change.currency,
                 "p_problem": change.problem,
-                "p_event_data": _without_nul(event.raw),
+                "p_event_data": _storable(event.raw),
             },
         )
         return RecordedCheckout(
@@ -322,7 +323,7 @@ class Store:
                     "p_job_type": JOB_TYPE_GENERATION,
                     "p_order_id": order_id,
                     "p_run_id": run_id,
-                    "p_event_data": _without_nul(event_data),
+                    "p_event_data": _storable(event_data),
                     "p_error_message": message,
                     "p_error_stack": stack,
                     "p_retry_count": retries,
@@ -456,12 +457,14 @@ def _customization(row: Mapping[str, Any]) -> Customization:
     )
 
 
-def _without_nul(value: Any) -> Any:
-    """The same JSON without NUL characters, which PostgreSQL refuses."""
+def _storable(value: Any) -> Any:
+    """The same JSON without what PostgreSQL or HTTP refuses: NUL, half a pair, 1e999."""
     if isinstance(value, str):
-        return value.replace("\0", "")
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+        return {_storable(key): _storable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nul(item) for item in value]
+        return [_storable(item) for item in value]
     return value

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import stripe
 from flask import Blueprint, Response, request
@@ -167,12 +167,16 @@ def verified_event(body: bytes, signature: str | None, secrets: tuple[str, ...])
     if not any(_is_signed(text, signature or "", secret) for secret in secrets):
         raise InvalidEventError("signature_invalid")
     try:
-        payload = json.loads(text)
+        payload = json.loads(text, parse_constant=_refuse_constant)
     except ValueError:
         raise InvalidEventError("not_json") from None
     except RecursionError:
         raise InvalidEventError("not_json") from None
     return parse_event(payload)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _is_signed(text: str, signature: str, secret: str) -> bool:

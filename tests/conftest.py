@@ -1,0 +1,35 @@
+"""One stack for the whole session: real servers, started once, and only where a test needs them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+with warnings.catch_warnings():
+    # The SDK declares a model in pydantic's old way, which warns once, at import.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import inngest.flask  # noqa: F401
+
+from devstack.stack import Options, Stack
+
+TIME_SCALE = 0.02
+"""Every wait of the engine is this much shorter: a retry a fiftieth of a second, a Retry-After of
+twenty seconds less than half of one."""
+
+APP_ENVIRON = {"PATIENCE_SECONDS": "0.3"}
+"""What tests change of the service's defaults: they cannot wait out twenty seconds."""
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    options = Options(
+        retry_interval_seconds=1.0,
+        time_scale=TIME_SCALE,
+        song_seconds=0.3,
+        run_cron=False,
+        app_environ=APP_ENVIRON,
+    )
+    with Stack(tmp_path_factory.mktemp("stack"), options) as started:
+        yield started
