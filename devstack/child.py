@@ -67,7 +67,7 @@ class Child:
         """Kill the program and everything that it started, at once and without a warning."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._guard.pid, signal.SIGKILL)
-        self._guard.wait(_STOP_SECONDS)
+        self.stop()
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines that the program wrote, for the message of an error."""

@@ -13,6 +13,7 @@ from devstack.faulty import answer_with
 from devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 from devstack.serving import LoopbackServer
 from devstack.storage import Storage
+from devstack.storage_errors import too_large
 
 # An opaque key stands for the token that the services behind the gateway understand.
 _TOKENS = {
@@ -116,7 +117,10 @@ class Gateway(LoopbackServer):
             return web.json_response({"message": message}, status=502)
 
     async def _answer_storage(self, request: web.Request) -> web.StreamResponse:
-        await request.read()  # before a delay, since the client may not be there after it
+        try:
+            await request.read()  # before a delay, since the client may not be there after it
+        except web.HTTPRequestEntityTooLarge:
+            return too_large().answer()
         path = request.match_info["path"]
         call = self._storage.find_call(request.method, path)
         key = "" if call is None else call.key

@@ -13,6 +13,7 @@ signal is tied to the thread that started the program, not to the process, and i
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import pwd
 import select
@@ -22,9 +23,12 @@ import sys
 import time
 
 GRACE_SECONDS = 5.0
+STDIN = 0
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -41,23 +45,28 @@ def _become_nobody() -> None:
     nobody = pwd.getpwnam("nobody")
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is not None:
+        # Keep rights through setuid, and let access(2), which PostgreSQL asks, count them.
         libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(nobody.pw_gid)
     os.setuid(nobody.pw_uid)
     if libc is not None:
         # Containers usually withhold the first, which would be enough, and grant the second.
-        _ = _keep(libc, CAP_DAC_READ_SEARCH) or _keep(libc, CAP_DAC_OVERRIDE)
+        kept = (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, None)
+        if not any(_keep_only(libc, capability) for capability in kept):
+            raise OSError("root's rights cannot be given up")
 
 
-def _keep(libc: ctypes.CDLL, capability: int) -> bool:
+def _keep_only(libc: ctypes.CDLL, capability: int | None) -> bool:
+    """Reduce our rights to one, which a program that we become has too, or to none."""
     header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
-    mask = 1 << capability
-    data = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
-    if libc.capset(header, data) != 0:
+    mask = 0 if capability is None else 1 << capability
+    if libc.capset(header, struct.pack("=6I", mask, mask, mask, 0, 0, 0)) != 0:
         return False
-    raised: int = libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
-    return raised == 0
+    if capability is not None:
+        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+    return True
 
 
 def _become(program: list[str], unprivileged: bool) -> None:
@@ -76,7 +85,7 @@ def _start(program: list[str], unprivileged: bool) -> int:
     if child:
         return child
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    os.dup2(null, STDIN)
     try:
         _become(program, unprivileged)
     except OSError as error:
@@ -86,23 +95,25 @@ def _start(program: list[str], unprivileged: bool) -> int:
 
 def _wait(child: int, wakeup: int) -> int:
     """Wait for the end of the program or of standard input; returns the program's exit status."""
-    kill_at: float | None = None
-    watched = [0, wakeup]
+    watched = [STDIN, wakeup]
+    kill_at = math.inf
     while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(status)
-        timeout = None if kill_at is None else max(0.0, kill_at - time.monotonic())
-        ready = select.select(watched, [], [], timeout)[0]
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            kill_at = time.monotonic() + GRACE_SECONDS
-        if wakeup in ready:
-            asked = signal.SIGTERM in os.read(wakeup, 64)
-        if 0 in ready or (wakeup in ready and asked):
+        ready = select.select(watched, [], [], _seconds_until(kill_at))[0]
+        signals = os.read(wakeup, 64) if wakeup in ready else b""
+        if STDIN in ready or signal.SIGTERM in signals:
             watched = [wakeup]
             os.kill(child, signal.SIGINT)
             kill_at = time.monotonic() + GRACE_SECONDS
+        elif time.monotonic() >= kill_at:
+            os.kill(child, signal.SIGKILL)
+            kill_at = math.inf
+
+
+def _seconds_until(moment: float) -> float | None:
+    return None if moment == math.inf else max(0.0, moment - time.monotonic())
 
 
 def main(arguments: list[str]) -> int:

@@ -79,9 +79,12 @@ class Postgres:
     def start(self) -> None:
         """Create the cluster if there is none, start it, and set up roles and schemas."""
         self.port = self.port or quiet_port()
-        if not (self._cluster / "PG_VERSION").exists():
-            self._create_cluster()
-        self.resume()
+        try:
+            if not (self._cluster / "PG_VERSION").exists():
+                self._create_cluster()
+            self.resume()
+        except PermissionError as error:
+            raise PostgresError(f"{error}. Is {self.data_dir} another user's?") from error
         try:
             self._set_up_project()
         except BaseException:
@@ -100,6 +103,8 @@ class Postgres:
 
     def resume(self) -> None:
         """Start the server again on the same port and data, and wait until it answers."""
+        if self._server is not None and self._server.running:
+            return
         self._server = Child(
             [_program("postgres"), "-D", str(self._cluster), *self._settings()],
             self._log,

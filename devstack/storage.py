@@ -90,8 +90,6 @@ class Storage:
             return await call.answer(StorageRequest(request, caller, call.bucket, call.key))
         except StorageError as error:
             return error.answer()
-        except web.HTTPRequestEntityTooLarge:
-            return errors.too_large().answer()
         except psycopg.Error as error:
             return errors.from_database(error).answer()
 

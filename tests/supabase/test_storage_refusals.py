@@ -8,6 +8,8 @@ import pytest
 from storage3.exceptions import StorageApiError
 from supabase_world import World
 
+from devstack import storage_objects
+from devstack.gateway import Gateway
 from devstack.keys import ANON_KEY, SECRET_KEY
 
 AUDIO = {"content-type": "audio/mpeg"}
@@ -65,12 +67,27 @@ def test_the_buckets_size_limit_is_kept(world: World, folder_name: str) -> None:
     assert refusal(error) == ("413", "Payload too large")
 
 
-def test_the_projects_size_limit_is_kept(world: World) -> None:
-    with pytest.raises(StorageApiError) as error:
-        world.client().storage.from_("covers").upload(
-            "a.png", bytes(50 * 1024 * 1024 + 1), {"content-type": "image/png"}
+@pytest.mark.parametrize(
+    ("where", "limit"), [(storage_objects, "_SIZE_LIMIT_BYTES"), (Gateway, "max_body_bytes")]
+)
+def test_the_projects_size_limit_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: object, limit: str
+) -> None:
+    assert getattr(where, limit) >= 50 * 1024 * 1024
+    monkeypatch.setattr(where, limit, 1000)
+    gateway = Gateway(postgrest_url=world.postgrest.url, storage=world.storage)
+    world.run(gateway.start())
+    try:
+        answer = world.http.post(
+            f"{gateway.url}/storage/v1/object/covers/a.png",
+            headers={"apikey": SECRET_KEY},
+            files={"file": ("a.png", bytes(1001), "image/png")},
         )
-    assert refusal(error) == ("413", "Payload too large")
+        assert answer.status_code == 400
+        assert answer.json()["statusCode"] == "413"
+        assert answer.json()["error"] == "Payload too large"
+    finally:
+        world.run(gateway.stop())
 
 
 def test_the_buckets_types_are_kept(world: World, folder_name: str) -> None:
