@@ -20,7 +20,7 @@ from devstack.engine.exchange import Exchanges
 from devstack.engine.functions import Function
 from devstack.engine.model import Run, Tell
 from devstack.engine.pauses import Pauses
-from devstack.engine.tasks import Activity, Tasks
+from devstack.engine.tasks import Activity, SharedActivity, Tasks
 
 MAX_STATE_BYTES = 32 * 1024 * 1024
 
@@ -87,19 +87,17 @@ class Driver:
         self, function: Function, run: Run, ops: list[Op], attempt: int
     ) -> None:
         """Carry out a group at once, until every member is memoized or one ends the run."""
-        branches = [self._branch(function, run, op, attempt) for op in ops]
+        share = SharedActivity(self._activity, run.id, len(ops))
+        branches = [
+            self._tasks.spawn(self._carry_out(function, run, op, attempt)) for op in ops
+        ]
+        for branch in branches:
+            branch.add_done_callback(share.branch_ended)
         try:
-            with self._activity.resting(run.id):
-                await asyncio.gather(*branches)
+            await asyncio.gather(*branches)
         finally:
             for branch in branches:
                 branch.cancel()
-
-    def _branch(self, function: Function, run: Run, op: Op, attempt: int) -> asyncio.Task[None]:
-        self._activity.begin(run.id)
-        branch = self._tasks.spawn(self._carry_out(function, run, op, attempt))
-        branch.add_done_callback(lambda _: self._activity.end(run.id))
-        return branch
 
     async def _carry_out(self, function: Function, run: Run, op: Op, attempt: int) -> None:
         match op.op:

@@ -11,7 +11,6 @@ from devstack.engine.answers import Op, RunFailedError
 from devstack.engine.backoff import Timing, parse_duration, parse_time
 from devstack.engine.expressions import ExpressionRefusedError, parse_expression
 from devstack.engine.model import Run
-from devstack.engine.tasks import Activity
 from devstack.engine.waits import Waits
 
 Memo = dict[str, Any]
@@ -23,10 +22,9 @@ YEAR_SECONDS = 365 * 86400.0
 
 
 class Pauses:
-    def __init__(self, timing: Timing, waits: Waits, activity: Activity, invoke: Invoke) -> None:
+    def __init__(self, timing: Timing, waits: Waits, invoke: Invoke) -> None:
         self._timing = timing
         self._waits = waits
-        self._activity = activity
         self._invoke = invoke
 
     async def memo(self, run: Run, op: Op) -> Memo:
@@ -51,9 +49,8 @@ class Pauses:
         except ExpressionRefusedError as error:
             raise RunFailedError.because("CompileError", str(error)) from error
         try:
-            with self._activity.resting(run.id):
-                async with asyncio.timeout(seconds * self._timing.time_scale):
-                    return {"data": await self._waits.for_event(run, op.argument, expression)}
+            async with asyncio.timeout(seconds * self._timing.time_scale):
+                return {"data": await self._waits.for_event(run, op.argument, expression)}
         except TimeoutError:
             return {"data": None}
 
@@ -64,9 +61,8 @@ class Pauses:
         if not self._invoke(function_id, op.opts.get("payload") or {}, correlation_id):
             return _error_memo("Error", f"could not find function with ID: {function_id}")
         try:
-            with self._activity.resting(run.id):
-                async with asyncio.timeout(seconds * self._timing.time_scale):
-                    return await self._waits.for_invocation(correlation_id)
+            async with asyncio.timeout(seconds * self._timing.time_scale):
+                return await self._waits.for_invocation(run, correlation_id)
         except TimeoutError:
             words = "Timed out waiting for invoked function to complete"
             return _error_memo("InngestInvokeTimeoutError", words)

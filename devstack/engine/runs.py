@@ -48,14 +48,14 @@ class Runs:
         self.listeners: list[Listener] = []
         self.tasks = Tasks()
         self.activity = Activity()
-        self.waits = Waits()
+        self.waits = Waits(self.activity)
         self.exchanges = Exchanges(
             caller, functions.known, faults, self.tasks, self.activity, self._tell
         )
         self._timing = timing
         self._emit = emit
         self._open: dict[str, asyncio.Task[None]] = {}
-        pauses = Pauses(timing, self.waits, self.activity, self._invoke)
+        pauses = Pauses(timing, self.waits, self._invoke)
         self._driver = Driver(
             self.exchanges, pauses, timing, self.tasks, self.activity, self._tell
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -72,18 +71,33 @@ class Activity:
         if not self._under_way:
             self._idle.set()
 
-    @contextmanager
-    def resting(self, run_id: str) -> Iterator[None]:
-        """Around a wait that is somebody else's work."""
-        self.end(run_id)
-        try:
-            yield
-        finally:
-            self.begin(run_id)
-
     def busy_runs(self) -> list[str]:
         return list(self._under_way)
 
     async def wait_idle(self) -> None:
         while self._under_way:
             await self._idle.wait()
+
+
+class SharedActivity:
+    """A run's one piece of work, split among branches while they are under way.
+
+    The branch that lets the run go on (the last to end, or the first to fail) hands its piece
+    back, so that the run is never seen without work in between.
+    """
+
+    def __init__(self, activity: Activity, run_id: str, branches: int) -> None:
+        self._activity = activity
+        self._run_id = run_id
+        self._under_way = branches
+        self._handed_back = False
+        for _ in range(branches - 1):
+            activity.begin(run_id)
+
+    def branch_ended(self, branch: asyncio.Task[None]) -> None:
+        self._under_way -= 1
+        failed = not branch.cancelled() and branch.exception() is not None
+        if not self._handed_back and (failed or self._under_way == 0):
+            self._handed_back = True
+        else:
+            self._activity.end(self._run_id)

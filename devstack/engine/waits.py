@@ -1,13 +1,14 @@
-"""Runs that wait for an event, and where the event finds them."""
+"""Runs that wait for the world: for an event, or for the end of a run they invoked."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from devstack.engine.expressions import Evaluate
 from devstack.engine.model import Event, Run
+from devstack.engine.tasks import Activity
 
 
 def matches(expression: Evaluate | None, run_event: Event, new_event: Event) -> bool:
@@ -15,43 +16,63 @@ def matches(expression: Evaluate | None, run_event: Event, new_event: Event) -> 
     return expression is None or expression({"event": run_event, "async": new_event}) is True
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Wait:
     run: Run
-    expression: Evaluate | None
-    arrival: asyncio.Future[Event]
+    expression: Evaluate | None = None
+    delivered: bool = False
+    arrival: asyncio.Future[Any] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
 
 class Waits:
-    def __init__(self) -> None:
-        self._by_event: dict[str, list[_Wait]] = {}
-        self._by_invocation: dict[str, asyncio.Future[dict[str, Any]]] = {}
+    """A run that waits here has no activity. It has again from the moment of delivery, not only
+    from when its task gets to run: in between, the engine is not idle."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self._for_events: dict[str, list[_Wait]] = {}
+        self._for_invocations: dict[str, _Wait] = {}
 
     async def for_event(self, run: Run, name: str, expression: Evaluate | None) -> Event:
-        wait = _Wait(run, expression, asyncio.get_running_loop().create_future())
-        self._by_event.setdefault(name, []).append(wait)
+        wait = _Wait(run, expression)
+        waiting = self._for_events.setdefault(name, [])
+        waiting.append(wait)
+        try:
+            return await self._rest(wait)  # type: ignore[no-any-return]
+        finally:
+            waiting.remove(wait)
+
+    async def for_invocation(self, run: Run, correlation_id: str) -> dict[str, Any]:
+        """The memo of the invocation, once the invoked run has ended."""
+        wait = self._for_invocations[correlation_id] = _Wait(run)
+        try:
+            return await self._rest(wait)  # type: ignore[no-any-return]
+        finally:
+            del self._for_invocations[correlation_id]
+
+    def event_came(self, event: Event) -> None:
+        for wait in self._for_events.get(event["name"], ()):
+            if not wait.delivered and matches(wait.expression, wait.run.event, event):
+                self._deliver(wait, event)
+
+    def invocation_ended(self, correlation_id: str, memo: dict[str, Any]) -> None:
+        wait = self._for_invocations.get(correlation_id)
+        if wait is not None and not wait.delivered:
+            self._deliver(wait, memo)
+
+    async def _rest(self, wait: _Wait) -> Any:
+        self._activity.end(wait.run.id)
         try:
             return await wait.arrival
         finally:
-            self._by_event[name].remove(wait)
-            if not self._by_event[name]:
-                del self._by_event[name]
+            if not wait.delivered:
+                self._activity.begin(wait.run.id)
 
-    def event_came(self, event: Event) -> None:
-        for wait in self._by_event.get(event["name"], ()):
-            if not wait.arrival.done() and matches(wait.expression, wait.run.event, event):
-                wait.arrival.set_result(event)
-
-    async def for_invocation(self, correlation_id: str) -> dict[str, Any]:
-        """The memo of the function that was invoked, once it has ended."""
-        result: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._by_invocation[correlation_id] = result
-        try:
-            return await result
-        finally:
-            del self._by_invocation[correlation_id]
-
-    def invocation_ended(self, correlation_id: str, memo: dict[str, Any]) -> None:
-        result = self._by_invocation.get(correlation_id)
-        if result is not None and not result.done():
-            result.set_result(memo)
+    def _deliver(self, wait: _Wait, value: Any) -> None:
+        if wait.arrival.done():  # Given up, and its task has not run yet.
+            return
+        wait.delivered = True
+        self._activity.begin(wait.run.id)
+        wait.arrival.set_result(value)

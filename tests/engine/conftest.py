@@ -90,6 +90,10 @@ class App:
         self.stop()
         self.client._http_client._http_client_sync.close()
 
+    @staticmethod
+    def respond(body: str, status: int = 206) -> flask.Response:
+        return flask.Response(body, status, content_type="application/json")
+
     def _answer_raw(self) -> flask.Response | None:
         return self.raw(flask.request) if flask.request.method == "POST" else None
 
