@@ -7,6 +7,7 @@ orderly as a later one.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -48,6 +49,10 @@ def main(argv: list[str]) -> int:
     except Stopped as stopped:
         print("Stopped.", file=sys.stderr)
         return stopped.exit_status
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this, Python complains once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from devstack.demo.catalog import FAULTS, list_faults
 from devstack.demo.display import Display, create_display
+from devstack.demo.plain import PLAIN
 from devstack.demo.progress import Line
 from devstack.demo.report import report_dead_letters, report_orders, report_parts
-from devstack.demo.scenarios import PLAIN, Scenario
+from devstack.demo.scenarios import Scenario
 from devstack.demo.scene import OrderUnfinished, Scene
 from devstack.stack import Options, Stack
 from devstack.stopping import hold_signals
@@ -24,11 +26,17 @@ _SONG_SECONDS = 10.0
 
 def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
-    scenario = PLAIN
+    if options.fault == "help":
+        print(list_faults())
+        return 0
+    if options.fault is not None and options.fault not in FAULTS:
+        print(f"there is no fault {options.fault!r}\n{list_faults()}", file=sys.stderr)
+        return 2
+    scenario = FAULTS.get(options.fault, PLAIN)
     began = time.monotonic()
     display = create_display()
     succeeded = _perform(scenario, options.seconds_per_song, display)
-    display.say(f"\n{'Done' if succeeded else 'FAILED'} in {time.monotonic() - began:.1f} s.")
+    display.say(f"\n{'Done' if succeeded else 'FAILED'} after {_since(began)}.")
     return 0 if succeeded else 1
 
 
@@ -54,7 +62,7 @@ def _perform(scenario: Scenario, seconds_per_song: float, display: Display) -> b
         began = time.monotonic()
         with Stack(folder, _options(scenario, seconds_per_song)) as stack:
             try:
-                display.tell(Line("everything is up", "done", time.monotonic() - began))
+                display.tell(Line(f"everything is up after {_since(began)}", "done"))
                 return _play(scenario, Scene(stack, display))
             finally:
                 hold_signals()
@@ -76,8 +84,12 @@ def _play(scenario: Scenario, scene: Scene) -> bool:
         return False
     report_orders(scene)
     report_dead_letters(scene)
-    scene.display.say("\nWhat was to be seen:")
+    scene.display.say("\nWhat was seen:")
     for line in seen:
         scene.display.tell(line)
     report_parts(scene)
     return all(line.mark == "done" for line in seen)
+
+
+def _since(began: float) -> str:
+    return f"{time.monotonic() - began:.1f} s"

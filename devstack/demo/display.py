@@ -40,7 +40,7 @@ def create_display() -> Display:
 
 
 class PlainDisplay:
-    """Prints a line once, when it has ended or has something to say on its way."""
+    """Prints a line when it has something to tell, and again when that has changed."""
 
     def __init__(self) -> None:
         self._shown: list[Line] = []
@@ -50,12 +50,13 @@ class PlainDisplay:
 
     def tell(self, line: Line) -> None:
         seconds = "" if line.seconds is None else f"{line.seconds:6.2f} s"
-        print(f"  {_SIGNS[line.mark]} {line.text:44}{seconds}".rstrip())
+        print(f"  {_SIGNS[line.mark]} {line.text:50}{seconds}".rstrip())
 
     def show(self, lines: Sequence[Line]) -> None:
-        for line in lines:
-            if (line.seconds is not None or line.notable) and line not in self._shown:
-                self.tell(line)
+        news = [line for line in lines if line not in self._shown]
+        told = [line for line in news if line.seconds is not None]
+        for line in sorted(told, key=lambda line: line.seconds or 0.0):
+            self.tell(line)
         self._shown = list(lines)
 
     @contextlib.contextmanager
@@ -80,7 +81,8 @@ class TerminalDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def tell(self, line: Line) -> None:
-        self._console.print(self._table([line]))
+        style = _STYLES[line.mark]
+        self._console.print(f"  {_SIGNS[line.mark]} {line.text}", style=style, markup=False)
 
     def show(self, lines: Sequence[Line]) -> None:
         self._live.update(self._table(lines))
@@ -98,7 +100,7 @@ class TerminalDisplay:
         table = Table.grid(padding=(0, 1))
         table.add_column(width=1)
         table.add_column(width=1)
-        table.add_column(width=43)
+        table.add_column(width=49)
         table.add_column(justify="right", width=8)
         for line in lines:
             style = _STYLES[line.mark]

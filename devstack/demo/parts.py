@@ -19,7 +19,7 @@ def describe_parts(stack: Stack) -> list[tuple[str, str]]:
         ("Database", f"real PostgreSQL {_postgres_version(stack)}"),
         ("Supabase API", f"real PostgREST {_postgrest_version(stack)}, behind a stand-in gateway"),
         ("Storage", "stand-in, files in a folder"),
-        ("ElevenLabs", "stand-in; its songs are real MP3s of plain tones"),
+        ("ElevenLabs", "stand-in; its songs are real MP3s, melodies without a voice"),
     ]
 
 

@@ -13,11 +13,12 @@ Mark = Literal["waiting", "busy", "done", "failed"]
 
 FUNCTION = "generate-song"
 ATTEMPTS = 5
+SONGS_CHECKPOINT = "generate-and-upload-variants"
 CHECKPOINTS = (
     "fetch-customization",
     "update-order-generating",
     "create-variant-records",
-    "generate-and-upload-variants",
+    SONGS_CHECKPOINT,
     "finalize-order",
 )
 _VARIANT_MARKS: Mapping[str, Mark] = {
@@ -30,17 +31,15 @@ _VARIANT_MARKS: Mapping[str, Mark] = {
 
 @dataclass(frozen=True)
 class Line:
-    """``seconds`` since the payment, once the line has its last mark. ``notable``: worth printing
-    although it has not."""
+    """``seconds`` since the payment, once there is something to tell."""
 
     text: str
     mark: Mark = "waiting"
     seconds: float | None = None
-    notable: bool = False
 
 
 class Progress:
-    """Collects what the engine tells and what the database shows; ``lines`` is the picture of it.
+    """Collects what the engine tells and what the database shows.
 
     ``note`` may be called from the engine's thread. Without an engine that tells anything, the
     checkpoints are left out.
@@ -65,13 +64,18 @@ class Progress:
             number, state = row["variant_number"], str(row["generation_status"])
             reason = f": {row['failure_reason']}" if row["failure_reason"] else ""
             seen = self._songs.get(number)
-            line = self._line(f"song {number} {state}{reason}", _VARIANT_MARKS[state])
+            line = self._song_line(f"  song {number} {state}{reason}", _VARIANT_MARKS[state])
             if seen is None or (seen.text, seen.mark) != (line.text, line.mark):
                 self._songs[number] = line
 
-    def lines(self) -> list[Line]:
+    def checkpoints(self) -> list[Line]:
         handler = [self._handler] if self._handler else []
-        return [*self._checkpoints.values(), *handler, *self._songs.values()]
+        return [*self._checkpoints.values(), *handler]
+
+    def with_songs(self, checkpoints: list[Line]) -> list[Line]:
+        """The songs, below the checkpoint that makes them."""
+        place = 1 + CHECKPOINTS.index(SONGS_CHECKPOINT)
+        return [*checkpoints[:place], *self._songs.values(), *checkpoints[place:]]
 
     def _note_run(self, update: RunUpdate) -> None:
         current = self._current()
@@ -81,7 +85,7 @@ class Progress:
                 current = self._current()
             case "step_failed" if current and update.attempt + 1 < ATTEMPTS:
                 text = f"{current}, attempt {update.attempt + 2} of {ATTEMPTS}"
-                self._checkpoints[current] = Line(text, "busy", notable=True)
+                self._checkpoints[current] = Line(text, "busy", self._now())
                 return
             case "failed" | "cancelled" if current:
                 self._checkpoints[current] = self._line(f"{current}: {update.kind}", "failed")
@@ -101,6 +105,16 @@ class Progress:
         elif self._handler is None:
             self._handler = Line("failure handler", "busy")
 
+    def _song_line(self, text: str, mark: Mark) -> Line:
+        """A song that is seen a moment late ended before its checkpoint did."""
+        line = self._line(text, mark)
+        checkpoint = self._checkpoints.get(SONGS_CHECKPOINT, Line(""))
+        if line.seconds is None or checkpoint.mark != "done" or checkpoint.seconds is None:
+            return line
+        return Line(text, mark, min(line.seconds, checkpoint.seconds))
+
     def _line(self, text: str, mark: Mark) -> Line:
-        ended = mark in ("done", "failed")
-        return Line(text, mark, time.monotonic() - self._began if ended else None)
+        return Line(text, mark, self._now() if mark in ("done", "failed") else None)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""What the demo can show: each scenario does something, and says what must then be seen."""
+"""What a scenario is, and the judgements that several of them share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Play = Callable[[Scene], list[Line]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """``done`` says what will be done; ``play`` does it and returns what was seen, judged."""
+    """``summary`` is a line for the list, ``done`` says what will be done; ``play`` does it and
+    returns what was seen, judged."""
 
     name: str
+    summary: str
     done: str
     play: Play
     options: Options = field(default_factory=Options)
@@ -27,27 +29,35 @@ def seen(text: str, as_expected: bool) -> Line:
     return Line(text, "done" if as_expected else "failed")
 
 
-def play_plain(scene: Scene) -> list[Line]:
-    payment = scene.pay()
-    scene.deliver(payment.event)
-    order = scene.follow(payment)
-    return [*saw_completed(scene, order, songs=3), saw_purchases(scene, order, expected=3)]
+def saw_status(order: Row, expected: str) -> Line:
+    return seen(f"The order is {order['status']}.", order["status"] == expected)
 
 
-def saw_completed(scene: Scene, order: Row, songs: int) -> list[Line]:
-    """The order says completed, and so many of its files play."""
+def saw_songs(scene: Scene, order: Row, expected: int) -> Line:
+    """Saves the order's songs, and looks whether they play."""
     playable = [song for song in scene.save_songs(order) if song.duration_ms is not None]
-    return [
-        seen(f"the order is {order['status']}", order["status"] == "completed"),
-        seen(f"{len(playable)} songs can be played", len(playable) == songs),
-    ]
+    return seen(f"{len(playable)} of 3 songs can be played.", len(playable) == expected)
 
 
-def saw_purchases(scene: Scene, order: Row, expected: int) -> Line:
-    purchases = scene.stack.shop.purchases(order["id"])
-    bought = [row for row in purchases if row["outcome"] == "delivered"]
-    text = f"{len(bought)} songs were bought in {len(purchases)} calls"
-    return seen(text, len(bought) == len(purchases) == expected)
+def saw_calls(scene: Scene, order: Row, *, calls: int, bought: int) -> Line:
+    """What the ledger says, and that the provider counted the same."""
+    ledger = scene.stack.shop.purchases(order["id"])
+    delivered = [row for row in ledger if row["outcome"] == "delivered"]
+    text = f"The provider was called {_times(len(ledger))} and made {_songs(len(delivered))}."
+    found = (len(ledger), len(scene.stack.provider.calls), len(delivered))
+    made = scene.stack.provider.songs_made
+    return seen(text, found == (calls, calls, bought) and made == bought)
 
 
-PLAIN = Scenario("plain", "A customer pays for a song.", play_plain)
+def saw_dead_letters(scene: Scene, expected: int) -> Line:
+    found = len(scene.stack.shop.dead_letters())
+    text = "There is one dead letter." if found == 1 else f"There are {found or 'no'} dead letters."
+    return seen(text, found == expected)
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _songs(number: int) -> str:
+    return {0: "no song", 1: "one song"}.get(number, f"{number} songs")

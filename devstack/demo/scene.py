@@ -10,15 +10,18 @@ from devstack import stripe_events
 from devstack.demo.display import Display
 from devstack.demo.progress import Line, Progress
 from devstack.demo.songs import SavedSong, save_song
+from devstack.engine import Run
 from devstack.keys import SECRET_KEY
 from devstack.shop import Row
 from devstack.stack import Stack
 from devstack.stripe_objects import Json, checkout_session
 from devstack.stripe_sender import Attempt
 
+APP_ID = "songswipe"
 FINAL = ("completed", "failed", "refunded", "canceled")
 PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
+_REDELIVERY_SECONDS = 1.0
 
 
 class OrderUnfinished(Exception):
@@ -53,10 +56,18 @@ class Scene:
     def deliver(self, event: Json) -> Attempt:
         """Posts a signed event to the webhook once, and says what it answered."""
         attempt = self.stack.loop.run(self.stack.sender.deliver_once(event))
-        answer = attempt.status if attempt.status is not None else attempt.body
-        text = f"webhook: {event['type']} answered {answer}"
-        self.display.tell(Line(text, "done" if attempt.accepted else "failed", attempt.seconds))
+        text = f"{event['type']}: {_answer(attempt)} in {attempt.seconds:.2f} s"
+        self.display.tell(Line(text, "done" if attempt.accepted else "failed"))
         return attempt
+
+    def redeliver(self, event: Json) -> Attempt:
+        """Posts it until it is accepted, as Stripe would, only sooner; the last try."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            attempt = self.deliver(event)
+            if attempt.accepted or time.monotonic() > deadline:
+                return attempt
+            time.sleep(_REDELIVERY_SECONDS)
 
     def follow(self, payment: Payment) -> Row:
         """Shows the order's progress until its end; the order then. Raises OrderUnfinished."""
@@ -85,10 +96,25 @@ class Scene:
         raise OrderUnfinished(f"the order did not end within {PATIENCE_SECONDS:.0f} s")
 
     def _show(self, order: Row) -> list[Row]:
+        # In this order, so that no checkpoint seems to end before the songs it waited for.
+        checkpoints = self.progress.checkpoints()
         variants = self.stack.shop.variants(order["id"])
         self.progress.see(variants)
-        self.display.show(self.progress.lines())
+        self.display.show(self.progress.with_songs(checkpoints))
         return variants
+
+    def runs_of(self, function: str) -> list[Run]:
+        return self.stack.engine.runs_of(f"{APP_ID}-{function}")
+
+    def set_engine_away(self, away: bool) -> None:
+        def set_away() -> None:
+            self.stack.engine.away = away
+
+        self.stack.loop.call(set_away)
+
+    def start_sweep(self, function: str) -> None:
+        """Fires the cron function that is otherwise started every two minutes."""
+        self.stack.loop.call(lambda: self.stack.engine.fire_cron(f"{APP_ID}-{function}"))
 
     def order_of(self, payment: Payment) -> Row | None:
         orders = self.stack.shop.orders()
@@ -104,3 +130,7 @@ class Scene:
             if variant["generation_status"] == "complete"
         ]
         return self.songs
+
+
+def _answer(attempt: Attempt) -> str:
+    return attempt.body if attempt.status is None else f"webhook answered {attempt.status}"
