@@ -11,7 +11,7 @@ _ENTROPY_BITS = 80
 
 
 def new_ulid(now_seconds: float, rng: random.Random) -> str:
-    return _encode(int(now_seconds * 1000), rng.getrandbits(_ENTROPY_BITS))
+    return _encode(round(now_seconds * 1000), rng.getrandbits(_ENTROPY_BITS))
 
 
 def seeded_ulid(seed: str, index: int) -> str | None:
