@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devstack.chaos.directory import GENERATE
 from devstack.chaos.order import Order
-from devstack.chaos.play import GENERATE, Wave
+from devstack.chaos.play import Wave
 from devstack.chaos.schedule import tag
 from devstack.shop import Row, Shop
 from songswipe.audio import mp3_duration_ms

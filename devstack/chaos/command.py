@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devstack.chaos.check import Evidence, Violation, violations
+from devstack.chaos.order import Order
 from devstack.chaos.play import OPTIONS, Player
 from devstack.chaos.sabotage import SABOTAGES, sabotage
 from devstack.stack import Stack
 
 _WAVE = 500
 _VIOLATIONS_SHOWN = 10
+_TIMELINES_SHOWN = 2
 
 
 @dataclass
@@ -91,9 +93,16 @@ def _tell(found: list[Violation], world: list[tuple[float, str]]) -> None:
     for violation in found[:_VIOLATIONS_SHOWN]:
         number = "" if violation.order is None else f" schedule {violation.order.schedule.number}"
         print(f"VIOLATION {violation.rule}{number}: {violation.what}")
-    order = next((violation.order for violation in found if violation.order is not None), None)
-    if order is None:
-        return
+    orders = {
+        violation.order.schedule.number: violation.order
+        for violation in found
+        if violation.order is not None
+    }
+    for order in list(orders.values())[:_TIMELINES_SHOWN]:
+        _tell_timeline(order, world)
+
+
+def _tell_timeline(order: Order, world: list[tuple[float, str]]) -> None:
     print(f"\nschedule {order.schedule.number}: {order.schedule.kind}, order {order.order_id}")
     for planned in order.schedule.faults:
         calls = f"{planned.first} to {planned.last}"

@@ -11,6 +11,8 @@ from devstack.chaos.order import Order
 from devstack.engine import RunUpdate
 from devstack.faults import Call, Fault
 
+GENERATE = "songswipe-generate-song"
+
 # UUIDs and Stripe's ids, wherever they stand in a path or a body.
 _NAMES = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|cs_(?:test|live)_\w+|pi_\w+")
 
@@ -53,6 +55,8 @@ class Directory:
         """A change of a run's state."""
         order = self._known(_order_id(update.run.event))
         if order is not None:
+            if update.run.function_id == GENERATE:
+                order.runs[update.run.id] = update.run
             error = f": {update.run.error.get('message')}" if update.run.error else ""
             step = f" {update.step} (attempt {update.attempt})" if update.step else error
             order.note(self.seconds, f"run {update.run.id[-4:]} {update.kind}{step}")

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from devstack.chaos.schedule import PlannedFault, Schedule
+from devstack.engine import Run
 from devstack.faults import Call
 from devstack.shop import Customer
 from devstack.stripe_objects import Json, checkout_session, new_id
@@ -14,13 +15,15 @@ from devstack.stripe_objects import Json, checkout_session, new_id
 
 @dataclass
 class Order:
-    """``timeline`` holds (seconds since the wave began, what happened)."""
+    """``timeline`` holds (seconds since the wave began, what happened); ``runs`` those that have
+    started, by id."""
 
     schedule: Schedule
     customer: Customer
     session: Json
     order_id: str | None = None
     timeline: list[tuple[float, str]] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
     _calls: Counter[int] = field(default_factory=Counter)
 
     @classmethod

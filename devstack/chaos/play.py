@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from devstack import stripe_events
-from devstack.chaos.directory import Directory
+from devstack.chaos.directory import GENERATE, Directory
 from devstack.chaos.order import Order
 from devstack.chaos.schedule import Delivery, draw_schedule, tag
 from devstack.engine.model import Run
@@ -20,7 +20,7 @@ from devstack.shop import SAMPLE_CUSTOMIZATION
 from devstack.stack import Options, Stack
 from devstack.stripe_objects import Json
 
-GENERATE, RECONCILE = "songswipe-generate-song", "songswipe-reconcile-orders"
+RECONCILE = "songswipe-reconcile-orders"
 
 OPTIONS = Options(
     retry_interval_seconds=0.05,
@@ -149,23 +149,16 @@ class Player:
     async def _replay(self, order: Order, after_seconds: float) -> None:
         """An operator's replay in the dashboard, also while the run is going on."""
         await asyncio.sleep(after_seconds)
-        for run in self._runs_of(order)[:1]:
+        for run in list(order.runs.values())[:1]:
             order.note(self._directory.seconds, f"replay of run {run.id[-4:]}")
             self._stack.engine.duplicate_run(run.id)
 
     async def _runs_ended(self, order: Order) -> None:
         """Keeps the order's place for a few seconds, so that the wave is not one big heap."""
         for _ in range(20):
-            if all(run.ended for run in self._runs_of(order)):
+            if all(run.ended for run in order.runs.values()):
                 return
             await asyncio.sleep(0.1)
-
-    def _runs_of(self, order: Order) -> list[Run]:
-        return [
-            run
-            for run in reversed(self._stack.engine.runs_of(GENERATE)[-400:])
-            if run.event["data"].get("userId") == order.customer.user_id
-        ]
 
     async def _strike(self, what: str) -> None:
         self._directory.note_world(what)

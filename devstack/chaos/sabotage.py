@@ -16,7 +16,7 @@ _IN_FUNCTIONS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "adoption": [("claim_variant", "if not p_ignore_audio and", "if false and")],
     "refund-check": [("claim_variant", "if state is distinct from 'generating'", "if false")],
-    "dead-letters": [("record_failure", "if state is not null", "return state; if state is not null")],
+    "dead-letters": [("record_failure", "if state is not null then", "return state; if true then")],
     "unique-session": [
         ("record_checkout", "hashtextextended(p_session_id, 0)", "(random() * 1e15)::bigint"),
     ],

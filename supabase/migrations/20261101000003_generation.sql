@@ -252,13 +252,21 @@ language sql stable set search_path = '' as $$
   where u.order_id = p_order_id and u.variant_number = p_variant_number;
 $$;
 
--- Gives up on the variants that nobody works on: they are failed for p_reason.
+-- Gives up on the variants that nobody works on: they are failed for p_reason. A purchase that one
+-- of them left open was a dead process's, and nobody will learn how it ended.
 create or replace function public.fail_unfinished(p_order_id uuid, p_reason text) returns void
 language sql set search_path = '' as $$
-  update public.song_variants v set generation_status = 'failed', failure_reason = p_reason
-  where v.order_id = p_order_id and v.generation_status in ('pending', 'generating')
-    and not exists (select from public.variant_claims c where c.order_id = v.order_id
-      and c.variant_number = v.variant_number and c.leased_until > clock_timestamp());
+  with failed as (
+    update public.song_variants v set generation_status = 'failed', failure_reason = p_reason
+    where v.order_id = p_order_id and v.generation_status in ('pending', 'generating')
+      and not exists (select from public.variant_claims c where c.order_id = v.order_id
+        and c.variant_number = v.variant_number and c.leased_until > clock_timestamp())
+    returning v.variant_number
+  )
+  update public.purchases p set outcome = 'unknown', reason = 'interrupted',
+    closed_at = clock_timestamp()
+  from failed
+  where p.order_id = p_order_id and p.variant_number = failed.variant_number and p.outcome is null;
 $$;
 
 -- Ends an order whose variants have all ended. Returns its state, or
