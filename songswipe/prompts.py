@@ -49,6 +49,11 @@ def build_prompt(customization: Customization) -> str:
     return "\n".join(lines)
 
 
+def build_rephrased_prompt(suggestion: str | None) -> str | None:
+    """The prompt that the provider suggested instead, fit to be sent; None if it has no words."""
+    return _one_line(suggestion or "", PROMPT_LIMIT) or None
+
+
 def prompt_sha256(prompt: str) -> str:
     """Names a prompt in the ledger without keeping it."""
     return hashlib.sha256(prompt.encode()).hexdigest()
@@ -67,12 +72,16 @@ def _quoted(text: str, limit: int) -> str:
 
 
 def _plain(text: str, limit: int) -> str:
-    """One line of the text: no control or unpaired characters, and no closing quote of ours."""
+    """One line of the text, in which nothing looks like the quotes that we put around it."""
+    return _one_line(text.translate({ord("«"): '"', ord("»"): '"'}), limit)
+
+
+def _one_line(text: str, limit: int) -> str:
+    """The text without control and unpaired characters, its white space collapsed."""
     kept = "".join(
         c
         for c in text
         if unicodedata.category(c) not in ("Cs", "Co", "Cn")
         and (c.isspace() or unicodedata.category(c) != "Cc")
     )
-    collapsed = re.sub(r"\s+", " ", kept.translate({ord("«"): '"', ord("»"): '"'}))
-    return collapsed.strip()[:limit].rstrip()
+    return re.sub(r"\s+", " ", kept).strip()[:limit].rstrip()

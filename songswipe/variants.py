@@ -31,7 +31,7 @@ from songswipe.models import (
 )
 from songswipe.music import LENGTH_LIMITS_MS, MusicClient
 from songswipe.patience import Patience
-from songswipe.prompts import PROMPT_LIMIT, build_prompt, prompt_sha256
+from songswipe.prompts import build_prompt, build_rephrased_prompt, prompt_sha256
 from songswipe.store import ClaimTerms, Store
 
 log = logging.getLogger(__name__)
@@ -155,8 +155,9 @@ class _VariantAttempt:
         return min(max(self._customization.song_length_seconds * 1000, shortest), longest)
 
     def _after_failure(self, error: MusicError, may_rephrase: bool) -> VariantResult:
-        suggestion = error.suggestion if isinstance(error, MusicRejectedError) else None
-        rephrase = may_rephrase and suggestion is not None
+        rephrased = None
+        if may_rephrase and isinstance(error, MusicRejectedError):
+            rephrased = build_rephrased_prompt(error.suggestion)
         is_transient = isinstance(error, TransientError)
         state = self._maker.patience.insist(
             lambda: self._store.close_purchase(
@@ -167,13 +168,13 @@ class _VariantAttempt:
                     outcome=error.outcome,
                     reason=error.code,
                     http_status=error.http_status,
-                    fail=not rephrase and (not is_transient or self._attempt.is_last),
+                    fail=rephrased is None and (not is_transient or self._attempt.is_last),
                 ),
             )
         )
-        if rephrase and suggestion is not None:
+        if rephrased is not None:
             self._token = self._maker.new_token()
-            return self._buy(suggestion[:PROMPT_LIMIT].replace("\0", ""), may_rephrase=False)
+            return self._buy(rephrased, may_rephrase=False)
         if state in ("failed", "complete"):
             return self._result(state, error.code)
         retry_after = error.retry_after_seconds if isinstance(error, TransientError) else None

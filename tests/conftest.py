@@ -18,8 +18,15 @@ TIME_SCALE = 0.02
 """Every wait of the engine is this much shorter: a retry a fiftieth of a second, a Retry-After of
 twenty seconds less than half of one."""
 
-APP_ENVIRON = {"PATIENCE_SECONDS": "0.3"}
-"""What tests change of the service's defaults: they cannot wait out twenty seconds."""
+APP_ENVIRON = {
+    "PATIENCE_SECONDS": "0.3",
+    "SUPABASE_TIMEOUT_SECONDS": "3",
+    "MUSIC_CONNECT_TIMEOUT_SECONDS": "3",
+    "MUSIC_READ_TIMEOUT_SECONDS": "8",
+    "MUSIC_TOTAL_TIMEOUT_SECONDS": "8",
+}
+"""What tests change of the service's defaults: nobody waits out minutes here. The lease of a claim
+follows from them, and with it how long a second run waits for the first."""
 
 
 @pytest.fixture(scope="session")

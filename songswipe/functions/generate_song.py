@@ -37,12 +37,25 @@ log = logging.getLogger(__name__)
 Report = dict[str, Any]
 """What ``generate-and-upload-variants`` leaves in the run's state: numbers, states and codes."""
 
+_PLAN = "The ElevenLabs plan does not include the Music API"
+_KEY = "Set a valid ELEVEN_LABS_API_KEY"
+_ADDRESS = "Check ELEVEN_LABS_BASE_URL: what answers there is not the Music API"
 _ADVICE = {
-    "invalid_api_key": "Set a valid ELEVEN_LABS_API_KEY",
+    "invalid_api_key": _KEY,
+    "needs_authorization": _KEY,
+    "http_401": _KEY,
+    "request_not_sendable": "Check ELEVEN_LABS_API_KEY and ELEVEN_LABS_BASE_URL",
+    # What the provider's current form calls missing_permissions, which is the older one's word.
+    "unauthorized": "Give the ElevenLabs key the music permission",
     "missing_permissions": "Give the ElevenLabs key the music permission",
     "quota_exceeded": "Top up the ElevenLabs credits",
-    "limited_access": "The ElevenLabs plan does not include the Music API",
-    "paid_plan_required": "The ElevenLabs plan does not include the Music API",
+    "limited_access": _PLAN,
+    "paid_plan_required": _PLAN,
+    "payment_required": _PLAN,
+    "only_for_creator+": _PLAN,
+    "http_402": _PLAN,
+    "http_403": _PLAN,
+    **{f"http_{status}": _ADDRESS for status in (301, 302, 303, 307, 308, 404, 405)},
 }
 
 

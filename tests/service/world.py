@@ -26,6 +26,7 @@ STEPS = [
     "generate-and-upload-variants",
     "finalize-order",
 ]
+GENERATING = STEPS[3]
 
 
 def on(service: str, detail: str = "", method: str = "") -> Callable[[Call], bool]:
@@ -141,6 +142,26 @@ class World:
         [run] = self.runs()
         return run
 
+    def run_again(self) -> None:
+        """Starts the one run anew, as an operator does from the dashboard."""
+        first = self.the_run()
+        self.stack.loop.call(lambda: self.engine.duplicate_run(first.id))
+
     def operations(self) -> list[tuple[str | None, int, str | None]]:
         """Every call of the one run: the step whose body ran, its attempt, how it ended."""
         return [(call.step, call.attempt, call.op) for call in self.the_run().calls]
+
+    def dead_letter(self) -> Row:
+        [letter] = self.shop.dead_letters()
+        return letter
+
+    def reasons(self, paid: Paid) -> list[str | None]:
+        """Why variants failed, in their order; None for those that did not."""
+        return [row["failure_reason"] for row in self.shop.variants(paid.order_id)]
+
+    def in_first_attempt(self, matches: Callable[[Call], bool]) -> Callable[[Call], bool]:
+        """The same calls, while ``generate-and-upload-variants`` is in its first attempt: the
+        fourth call of a run that went well until there."""
+        return lambda call: (
+            self.faults.count("step") <= STEPS.index(GENERATING) + 1 and matches(call)
+        )
