@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg.rows import dict_row
@@ -35,6 +35,20 @@ class Customer:
 
     user_id: str
     customization_id: str
+
+
+class Books(Protocol):
+    """What a demo needs of a shop, embedded or in a real project."""
+
+    def add_customer(self, **customization: Any) -> Customer: ...
+
+    def order_of_session(self, session_id: str) -> Row | None: ...
+
+    def variants(self, order_id: object) -> list[Row]: ...
+
+    def purchases(self, order_id: object) -> list[Row]: ...
+
+    def dead_letters_of(self, order_id: object) -> list[Row]: ...
 
 
 class Shop:
@@ -74,6 +88,10 @@ class Shop:
     def orders(self) -> list[Row]:
         return self.rows("select * from public.orders order by created_at, id")
 
+    def order_of_session(self, session_id: str) -> Row | None:
+        rows = self.rows("select * from public.orders where stripe_session_id = %s", session_id)
+        return rows[0] if rows else None
+
     def variants(self, order_id: object) -> list[Row]:
         return self.rows(
             "select * from public.song_variants where order_id = %s order by variant_number",
@@ -88,6 +106,11 @@ class Shop:
 
     def dead_letters(self) -> list[Row]:
         return self.rows("select * from public.failed_jobs order by failed_at, id")
+
+    def dead_letters_of(self, order_id: object) -> list[Row]:
+        return self.rows(
+            "select * from public.failed_jobs where order_id = %s order by failed_at", order_id
+        )
 
     def empty(self) -> None:
         """Forget every order, customer and event, for the next test."""

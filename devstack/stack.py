@@ -5,28 +5,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from devstack.app_process import PROJECT, AppProcess
+from devstack.child import quiet_port
 from devstack.engine import Engine
 from devstack.faults import FaultScript
 from devstack.gateway import Gateway
+from devstack.inngest_dev import InngestDevServer, register
 from devstack.keys import JWT_SECRET, SECRET_KEY
+from devstack.loop_thread import EventLoopThread
 from devstack.postgres import Postgres
 from devstack.postgrest import PostgREST
 from devstack.provider import MusicProvider
-from devstack.shop import Shop
+from devstack.real_services import Account, RealServices
+from devstack.serving import HOST
+from devstack.shop import Books, Shop
 from devstack.storage import Storage
 from devstack.stripe_sender import StripeSender
-
-T = TypeVar("T")
 
 WEBHOOK_SECRET = "whsec_embedded_stack"
 MUSIC_KEY = "embedded-stack"
@@ -59,50 +60,28 @@ class Options:
     app_environ: Mapping[str, str] = field(default_factory=dict)
 
 
-class EventLoopThread:
-    """An event loop that runs in a thread until it is closed."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="devstack", daemon=True)
-        self._thread.start()
-
-    def run(self, coroutine: Coroutine[Any, Any, T], timeout_seconds: float | None = None) -> T:
-        """Runs it on the loop and waits for its result."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result(timeout_seconds)
-        except BaseException:
-            future.cancel()
-            raise
-
-    def call(self, function: Callable[[], T]) -> T:
-        """Calls a plain function on the loop, where the servers' state may be touched."""
-
-        async def called() -> T:
-            return function()
-
-        return self.run(called())
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
-
-
 class Stack:
     """Use it as a context manager. Leaves no process behind, however it ends.
 
     ``folder`` holds the database, the objects and the logs; whoever names it keeps or removes it.
+    ``services`` replace our own parts. The attributes of a part that is replaced do not exist:
+    ``postgres``, ``postgrest``, ``storage``, ``gateway`` and ``shop`` where the Supabase project is
+    real, ``engine`` or ``provider`` where those are. ``supabase``, ``books``, ``inngest_url`` and
+    ``music`` exist always.
     """
 
     def __init__(
-        self, folder: Path, options: Options | None = None, ports: Ports | None = None
+        self,
+        folder: Path,
+        options: Options | None = None,
+        ports: Ports | None = None,
+        services: RealServices | None = None,
     ) -> None:
         self.folder = folder
         self.options = options or Options()
         self.ports = ports or Ports()
+        self.services = services or RealServices()
+        self.books: Books
         self.faults = FaultScript()
         self._closing = ExitStack()
 
@@ -126,12 +105,47 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.loop = EventLoopThread()
         self._closing.callback(self.loop.close)
-        self._start_supabase()
-        self._start_provider()
-        self._start_engine()
+        self._app_port = self.ports.app or quiet_port()
+        self._provide_supabase()
+        self._provide_music()
+        self._provide_inngest()
         self._start_app()
         self.sender = StripeSender(webhook_url=f"{self.app.url}/api/webhook", secret=WEBHOOK_SECRET)
         self._closing.callback(lambda: self.loop.run(self.sender.close()))
+
+    def _provide_supabase(self) -> None:
+        if self.services.supabase is not None:
+            # The client takes half a second to import, and only a real project needs it here.
+            from devstack.project_shop import ProjectShop
+
+            self.supabase = self.services.supabase
+            self.books = ProjectShop(self.supabase.url, self.supabase.key)
+            return
+        self._start_supabase()
+        self.supabase = Account(self.gateway.url, SECRET_KEY)
+        self.books = self.shop
+
+    def _provide_music(self) -> None:
+        if self.services.music is not None:
+            self.music = self.services.music
+            return
+        self._start_provider()
+        self.music = Account(self.provider.url, MUSIC_KEY)
+
+    def _provide_inngest(self) -> None:
+        """A standing dev server, one that is started here, or else the embedded engine."""
+        if self.services.inngest_url is not None:
+            self.inngest_url = self.services.inngest_url
+        elif self.services.inngest_program is not None:
+            server = InngestDevServer(
+                self.services.inngest_program, self.folder / "inngest.log", self.ports.inngest
+            )
+            self._closing.callback(server.stop)
+            server.start(f"http://{HOST}:{self._app_port}")
+            self.inngest_url = server.url
+        else:
+            self._start_engine()
+            self.inngest_url = self.engine.url
 
     def _start_supabase(self) -> None:
         self.postgres = Postgres(
@@ -182,18 +196,21 @@ class Stack:
             graceful_seconds=self.options.app_graceful_seconds,
         )
         self._closing.callback(self.app.stop)
-        self.app.start(self.ports.app)
-        self.loop.run(self.engine.sync(self.app.url))
+        self.app.start(self._app_port)
+        if self.services.inngest:
+            register(self.app.url, self.inngest_url)
+        else:
+            self.loop.run(self.engine.sync(self.app.url))
 
     def app_environ(self) -> dict[str, str]:
         """Everything the app is told: addresses and keys, as a real deployment would."""
         return {
-            "SUPABASE_URL": self.gateway.url,
-            "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY,
+            "SUPABASE_URL": self.supabase.url,
+            "SUPABASE_SERVICE_ROLE_KEY": self.supabase.key,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_SECRET_KEY": "sk_test_embedded",
-            "ELEVEN_LABS_API_KEY": MUSIC_KEY,
-            "ELEVEN_LABS_BASE_URL": self.provider.url,
-            "INNGEST_DEV": self.engine.url,
+            "ELEVEN_LABS_API_KEY": self.music.key,
+            "ELEVEN_LABS_BASE_URL": self.music.url,
+            "INNGEST_DEV": self.inngest_url,
             **self.options.app_environ,
         }
