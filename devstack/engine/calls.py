@@ -115,7 +115,7 @@ class Caller:
                 return Answer(response.status, dict(response.headers), await response.read())
         except TimeoutError:
             return Answer(None, reason="Your server did not answer in time")
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, OSError):
             return Answer(None, reason="Unable to reach SDK URL")
 
 

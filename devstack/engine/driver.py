@@ -83,14 +83,10 @@ class Driver:
             await self._timing.wait(self._timing.retry_seconds(attempt, outcome.retry_after))
         raise AssertionError("unreachable")
 
-    async def _in_parallel(
-        self, function: Function, run: Run, ops: list[Op], attempt: int
-    ) -> None:
+    async def _in_parallel(self, function: Function, run: Run, ops: list[Op], attempt: int) -> None:
         """Carry out a group at once, until every member is memoized or one ends the run."""
         share = SharedActivity(self._activity, run.id, len(ops))
-        branches = [
-            self._tasks.spawn(self._carry_out(function, run, op, attempt)) for op in ops
-        ]
+        branches = [self._tasks.spawn(self._carry_out(function, run, op, attempt)) for op in ops]
         for branch in branches:
             branch.add_done_callback(share.branch_ended)
         try:

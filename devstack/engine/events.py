@@ -73,8 +73,11 @@ class Intake:
         return event
 
     def _cancel_runs(self, event: Event) -> None:
+        known = self._runs.functions.known
+        if not any(c.event == event["name"] for f in known.values() for c in f.cancellations):
+            return
         for run in self._runs.open_runs():
-            cancellations = self._runs.functions.known[run.function_id].cancellations
+            cancellations = known[run.function_id].cancellations
             age = self._timing.clock() - run.started_at
             if any(_cancels(cancellation, run, age, event) for cancellation in cancellations):
                 self._runs.cancel(run)

@@ -115,9 +115,7 @@ class Exchanges:
             return answer, interpret(answer)
         return answer, outcome
 
-    async def _repeat(
-        self, run: Run, request: Request, outcome: Operations, attempt: int
-    ) -> None:
+    async def _repeat(self, run: Run, request: Request, outcome: Operations, attempt: int) -> None:
         """The same call once more, as from a server that forgot the answer it had."""
         fault = self._fault("repeat", request, _step_of(outcome) or "")
         if fault is None:

@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 Event = dict[str, Any]
 Status = Literal["queued", "running", "completed", "failed", "cancelled"]
-UpdateKind = Literal[
-    "started", "step_finished", "step_failed", "completed", "failed", "cancelled"
-]
+UpdateKind = Literal["started", "step_finished", "step_failed", "completed", "failed", "cancelled"]
 
 FUNCTION_FAILED = "inngest/function.failed"
 FUNCTION_FINISHED = "inngest/function.finished"
@@ -35,7 +33,7 @@ class CallRecord:
     repeated: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One run of one function. ``steps`` and ``step_names`` are in the order of completion."""
 

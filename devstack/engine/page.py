@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
+from itertools import islice
 from typing import Any
 
 from devstack.engine.functions import Function
 from devstack.engine.model import Run
+
+MAX_RUNS = 200
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
@@ -41,11 +44,12 @@ def run_as_json(run: Run) -> dict[str, Any]:
 
 
 def render_page(functions: Iterable[Function], runs: Iterable[Run]) -> str:
+    """``runs`` newest first; the page shows no more of them than a browser can take."""
     function_rows = [
         [f"<code>{escape(f.id)}</code>", escape(_triggers(f)), str(f.max_attempts)]
         for f in functions
     ]
-    run_rows = [_run_row(run) for run in runs]
+    run_rows = [_run_row(run) for run in islice(runs, MAX_RUNS)]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="refresh" content="2"><title>Inngest engine</title>'

@@ -56,9 +56,7 @@ class Runs:
         self._emit = emit
         self._open: dict[str, asyncio.Task[None]] = {}
         pauses = Pauses(timing, self.waits, self._invoke)
-        self._driver = Driver(
-            self.exchanges, pauses, timing, self.tasks, self.activity, self._tell
-        )
+        self._driver = Driver(self.exchanges, pauses, timing, self.tasks, self.activity, self._tell)
 
     def start(self, function: Function, event: Event, trace_id: str | None = None) -> Run:
         now = self._timing.clock()

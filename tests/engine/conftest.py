@@ -190,4 +190,3 @@ async def open_lab(anyio_backend: str) -> AsyncIterator[OpenLab]:
 async def lab(open_lab: OpenLab) -> Lab:
     """No backoff, and all other waits a hundred times shorter."""
     return await open_lab()
-

@@ -318,4 +318,3 @@ async def test_state_too_large_for_a_request_is_fetched_by_the_sdk(lab: Any) -> 
     assert run.output == ["o-1", 6 * 1024 * 1024, 1]
     assert [r.body["use_api"] for r in lab.app.received] == [False, False, True]
     assert lab.app.received[2].body["steps"] == {}
-

@@ -54,9 +54,7 @@ async def test_a_list_of_events_is_answered_with_one_id_each_in_order(listening:
 @pytest.mark.parametrize(
     "event", [{"data": {}}, {"name": "", "data": {}}, [{"name": "lab/go"}, {"data": {}}]]
 )
-async def test_a_missing_name_is_refused_and_nothing_is_started(
-    listening: Any, event: Any
-) -> None:
+async def test_a_missing_name_is_refused_and_nothing_is_started(listening: Any, event: Any) -> None:
     assert await post(listening, event) == (
         400,
         {"ids": [""], "status": 400, "error": "event name is empty"},
@@ -82,9 +80,7 @@ async def test_what_is_not_json_is_refused(listening: Any, body: bytes) -> None:
         ({"name": "lab/go", "data": {"x": "y" * 512 * 1024}}, "max size"),
     ],
 )
-async def test_an_event_of_the_wrong_form_is_refused(
-    listening: Any, event: Any, word: str
-) -> None:
+async def test_an_event_of_the_wrong_form_is_refused(listening: Any, event: Any, word: str) -> None:
     status, answer = await post(listening, event)
 
     assert status == 400
@@ -148,9 +144,7 @@ async def test_a_retried_request_of_the_sdk_starts_no_second_run(listening: Any)
 
 @pytest.mark.parametrize("seed", ["nonsense", "1,AAAA", "x,AAECAwQFBgcICQ==", "1,###"])
 async def test_a_seed_without_sense_is_ignored(listening: Any, seed: str) -> None:
-    status, body = await post(
-        listening, {"name": "lab/go"}, **{"x-inngest-event-id-seed": seed}
-    )
+    status, body = await post(listening, {"name": "lab/go"}, **{"x-inngest-event-id-seed": seed})
 
     assert status == 200
     assert ULID.fullmatch(body["ids"][0])

@@ -18,8 +18,7 @@ from devstack.serving import LoopbackServer
 pytestmark = pytest.mark.anyio
 
 RECORDED = [
-    json.loads(line)
-    for line in Path(__file__).with_name("recorded.jsonl").read_text().splitlines()
+    json.loads(line) for line in Path(__file__).with_name("recorded.jsonl").read_text().splitlines()
 ]
 VOLATILE_CTX = ("fn_id", "job_id", "qi_id", "request_id", "run_id")
 

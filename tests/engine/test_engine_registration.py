@@ -156,9 +156,7 @@ async def test_a_refused_registration_changes_nothing(lab: Any) -> None:
     )
 
     assert (status, list(lab.engine.functions)) == (400, ["lab-f"])
-    assert answer["error"] == (
-        "function lab-f: priority is not supported by the embedded engine"
-    )
+    assert answer["error"] == ("function lab-f: priority is not supported by the embedded engine")
 
 
 @pytest.mark.parametrize(
