@@ -160,7 +160,7 @@ async def test_a_retry_after_error_sets_the_time_of_the_next_attempt(
     took = asyncio.get_running_loop().time() - before
 
     assert [c.status for c in run.calls] == [500, 200]
-    assert wait_seconds * 0.01 - 0.02 < took < wait_seconds * 0.01 + 0.5
+    assert wait_seconds * 0.01 - 0.02 < took < wait_seconds * 0.01 + 5
 
 
 async def test_a_retry_after_of_plain_seconds_counts_too(open_lab: Any) -> None:
