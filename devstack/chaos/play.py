@@ -71,6 +71,7 @@ class Player:
         self._seed = seed
         self._directory = Directory()
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._striking = asyncio.Lock()
         stack.engine.listeners.append(self._directory.heard)
         stack.faults.record = False
         stack.faults.add(self._directory.rule)
@@ -161,6 +162,10 @@ class Player:
             await asyncio.sleep(0.1)
 
     async def _strike(self, what: str) -> None:
+        async with self._striking:
+            await self._strike_alone(what)
+
+    async def _strike_alone(self, what: str) -> None:
         self._directory.note_world(what)
         match what:
             case "app killed":
