@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+import httpx
 import supabase
+from postgrest.exceptions import APIError
+from supabase_auth.errors import AuthError
 
-from devstack.shop import SAMPLE_CUSTOMIZATION, Customer, Row
+from devstack.shop import SAMPLE_CUSTOMIZATION, Customer, ProjectError, Row
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _our_error(call: Callable[P, T]) -> Callable[P, T]:
+    @wraps(call)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except (APIError, AuthError, httpx.HTTPError) as error:
+            raise ProjectError(f"the Supabase project: {error}") from error
+
+    return wrapped
 
 
 class ProjectShop:
     """Makes customers in a real project and reads what became of their orders.
 
     ``key`` is the project's secret or service role key. What it makes stays there: users whose
-    address ends in @example.test, with their orders and songs.
+    address ends in @example.test, with their orders and songs. Everything raises ProjectError.
     """
 
     def __init__(self, url: str, key: str) -> None:
         self._client = supabase.create_client(url, key)
 
+    @_our_error
     def add_customer(self, **customization: Any) -> Customer:
         """A new user with one customization; arguments replace the sample's columns."""
         email = f"songswipe-{uuid.uuid4()}@example.test"
@@ -45,6 +64,7 @@ class ProjectShop:
     def dead_letters_of(self, order_id: object) -> list[Row]:
         return self._rows("failed_jobs", "failed_at", order_id=order_id)
 
+    @_our_error
     def _rows(self, table: str, sorted_by: str, **equal: object) -> list[Row]:
         query = self._client.table(table).select("*")
         for column, value in equal.items():

@@ -37,6 +37,10 @@ class Customer:
     customization_id: str
 
 
+class ProjectError(Exception):
+    """A real Supabase project refused, or could not be reached; the message says what it said."""
+
+
 class Books(Protocol):
     """What a demo needs of a shop, embedded or in a real project."""
 

@@ -12,19 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from devstack.app_process import PROJECT, AppProcess
+from devstack.app_process import PROJECT, AppError, AppProcess
 from devstack.child import quiet_port
-from devstack.engine import Engine
+from devstack.engine import Engine, SyncError
 from devstack.faults import FaultScript
 from devstack.gateway import Gateway
-from devstack.inngest_dev import InngestDevServer, register
+from devstack.inngest_dev import InngestDevError, InngestDevServer, register
 from devstack.keys import JWT_SECRET, SECRET_KEY
 from devstack.loop_thread import EventLoopThread
-from devstack.postgres import Postgres
-from devstack.postgrest import PostgREST
+from devstack.migrations import MigrationError
+from devstack.postgres import Postgres, PostgresError
+from devstack.postgrest import PostgREST, PostgRESTError, PostgRESTMissing
 from devstack.provider import MusicProvider
-from devstack.real_services import Account, RealServices
-from devstack.serving import HOST
+from devstack.real_services import Account, RealServices, RealServicesError
+from devstack.serving import HOST, PortTaken
 from devstack.shop import Books, Shop
 from devstack.storage import Storage
 from devstack.stripe_sender import StripeSender
@@ -214,3 +215,17 @@ class Stack:
             "INNGEST_DEV": self.inngest_url,
             **self.options.app_environ,
         }
+
+
+STACK_ERRORS = (
+    AppError,
+    InngestDevError,
+    MigrationError,
+    PortTaken,
+    PostgresError,
+    PostgRESTError,
+    PostgRESTMissing,
+    RealServicesError,
+    SyncError,
+)
+"""What keeps a stack from starting, each with a message for a person."""

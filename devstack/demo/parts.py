@@ -15,12 +15,35 @@ def describe_parts(stack: Stack) -> list[tuple[str, str]]:
     return [
         ("App", f"this project, gunicorn {version('gunicorn')}, Python {_python_version()}"),
         ("Stripe", "events in Stripe's shape with genuine signatures; nobody paid"),
-        ("Inngest", "embedded engine, speaking the dev server's protocol"),
+        ("Inngest", _describe_inngest(stack)),
+        *_describe_supabase(stack),
+        ("ElevenLabs", _describe_music(stack)),
+    ]
+
+
+def _describe_inngest(stack: Stack) -> str:
+    if stack.services.inngest_url:
+        return f"real dev server at {stack.inngest_url}"
+    if stack.services.inngest_program:
+        return f"real dev server, {stack.services.inngest_program}"
+    return "embedded engine, speaking the dev server's protocol"
+
+
+def _describe_supabase(stack: Stack) -> list[tuple[str, str]]:
+    if stack.services.supabase:
+        text = f"real project at {stack.supabase.url}; the customer and the order stay in it"
+        return [("Supabase", text)]
+    return [
         ("Database", f"real PostgreSQL {_postgres_version(stack)}"),
         ("Supabase API", f"real PostgREST {_postgrest_version(stack)}, behind a stand-in gateway"),
         ("Storage", "stand-in, files in a folder"),
-        ("ElevenLabs", "stand-in; its songs are real MP3s, melodies without a voice"),
     ]
+
+
+def _describe_music(stack: Stack) -> str:
+    if stack.services.music:
+        return f"real API at {stack.music.url}"
+    return "stand-in; its songs are real MP3s, melodies without a voice"
 
 
 def _python_version() -> str:

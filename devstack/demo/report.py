@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from devstack.demo.display import Display
 from devstack.demo.parts import describe_parts
 from devstack.demo.scene import Scene
@@ -9,18 +11,17 @@ from devstack.demo.songs import describe_song
 from devstack.shop import Row
 
 
-def report_orders(scene: Scene) -> None:
-    for order in scene.stack.shop.orders():
-        scene.display.say(f"\nOrder {order['id']}: {order['status']}, {_money(order)}")
+def report_order(scene: Scene, order: Row) -> None:
+    scene.display.say(f"\nOrder {order['id']}: {order['status']}, {_money(order)}")
     for song in scene.songs:
         scene.display.say(f"  {describe_song(song)}")
 
 
-def report_dead_letters(scene: Scene) -> None:
-    for letter in scene.stack.shop.dead_letters():
+def report_dead_letters(scene: Scene, order: Row) -> None:
+    for letter in scene.stack.books.dead_letters_of(order["id"]):
         scene.display.say("\nDead letter, the row in failed_jobs:")
-        for column in ("job_type", "order_id", "event_data", "error_message", "retry_count"):
-            scene.display.say(f"  {column:14} {letter[column]}")
+        columns = ("job_type", "order_id", "event_data", "error_message", "retry_count")
+        _say_pairs(scene.display, [(column, _cell(letter[column])) for column in columns])
 
 
 def report_parts(scene: Scene) -> None:
@@ -32,6 +33,10 @@ def _say_pairs(display: Display, pairs: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in pairs)
     for name, text in pairs:
         display.say(f"  {name:{width}}  {text}")
+
+
+def _cell(value: object) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _money(order: Row) -> str:

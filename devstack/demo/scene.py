@@ -11,7 +11,6 @@ from devstack.demo.display import Display
 from devstack.demo.progress import Line, Progress
 from devstack.demo.songs import SavedSong, save_song
 from devstack.engine import Run
-from devstack.keys import SECRET_KEY
 from devstack.shop import Row
 from devstack.stack import Stack
 from devstack.stripe_objects import Json, checkout_session
@@ -22,10 +21,11 @@ FINAL = ("completed", "failed", "refunded", "canceled")
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _REDELIVERY_SECONDS = 1.0
+_LAST_LINES = 15
 
 
 class OrderUnfinished(Exception):
-    """The order did not get where it should have in time."""
+    """The order did not get where it should have in time; the message ends with the app's log."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,17 @@ class Payment:
 class Scene:
     stack: Stack
     display: Display
+    order: Row | None = None
     songs: list[SavedSong] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
 
     def pay(self) -> Payment:
         """A new customer describes a song and pays for it. Nobody has been told yet."""
-        customer = self.stack.shop.add_customer()
-        self.progress = Progress()
-        self.stack.engine.listeners.append(self.progress.note)
+        customer = self.stack.books.add_customer()
+        embedded = not self.stack.services.inngest
+        self.progress = Progress(checkpoints=embedded)
+        if embedded:
+            self.stack.engine.listeners.append(self.progress.note)
         session = checkout_session(
             user_id=customer.user_id, customization_id=customer.customization_id
         )
@@ -75,6 +78,7 @@ class Scene:
             order = self._watch(payment, lambda order, _: order["status"] in FINAL)
             self.settle()
             self._show(order)
+        self.order = order
         return order
 
     def follow_until(self, payment: Payment, until: Callable[[Row, list[Row]], bool]) -> Row:
@@ -83,8 +87,9 @@ class Scene:
             return self._watch(payment, until)
 
     def settle(self) -> None:
-        """Waits until nothing is under way any more."""
-        self.stack.loop.run(self.stack.engine.wait_idle(PATIENCE_SECONDS))
+        """Waits until nothing is under way any more, where our own engine knows."""
+        if not self.stack.services.inngest:
+            self.stack.loop.run(self.stack.engine.wait_idle(PATIENCE_SECONDS))
 
     def _watch(self, payment: Payment, until: Callable[[Row, list[Row]], bool]) -> Row:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -93,12 +98,15 @@ class Scene:
             if order is not None and until(order, self._show(order)):
                 return order
             time.sleep(_POLL_SECONDS)
-        raise OrderUnfinished(f"the order did not end within {PATIENCE_SECONDS:.0f} s")
+        last_words = "\n".join(self.stack.app.log.read_text().splitlines()[-_LAST_LINES:])
+        raise OrderUnfinished(
+            f"the order did not end within {PATIENCE_SECONDS:.0f} s; the app said:\n{last_words}"
+        )
 
     def _show(self, order: Row) -> list[Row]:
         # In this order, so that no checkpoint seems to end before the songs it waited for.
         checkpoints = self.progress.checkpoints()
-        variants = self.stack.shop.variants(order["id"])
+        variants = self.stack.books.variants(order["id"])
         self.progress.see(variants)
         self.display.show(self.progress.with_songs(checkpoints))
         return variants
@@ -117,15 +125,13 @@ class Scene:
         self.stack.loop.call(lambda: self.stack.engine.fire_cron(f"{APP_ID}-{function}"))
 
     def order_of(self, payment: Payment) -> Row | None:
-        orders = self.stack.shop.orders()
-        wanted = payment.session["id"]
-        return next((order for order in orders if order["stripe_session_id"] == wanted), None)
+        return self.stack.books.order_of_session(payment.session["id"])
 
     def save_songs(self, order: Row) -> list[SavedSong]:
         """Downloads what is complete."""
-        variants = self.stack.shop.variants(order["id"])
+        variants = self.stack.books.variants(order["id"])
         self.songs = [
-            save_song(self.stack.gateway.url, SECRET_KEY, variant)
+            save_song(self.stack.supabase, variant)
             for variant in variants
             if variant["generation_status"] == "complete"
         ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import requests
 
 from devstack.app_process import PROJECT
+from devstack.real_services import Account
 from devstack.shop import Row
 from songswipe.audio import mp3_duration_ms
 
@@ -24,11 +25,11 @@ class SavedSong:
     duration_ms: int | None
 
 
-def save_song(supabase_url: str, key: str, variant: Row, folder: Path = SONGS) -> SavedSong:
+def save_song(project: Account, variant: Row, folder: Path = SONGS) -> SavedSong:
     """Downloads a complete variant's audio through the project's API."""
     response = requests.get(
-        f"{supabase_url}/storage/v1/object/songs/{variant['storage_path']}",
-        headers={"apikey": key, "Authorization": f"Bearer {key}"},
+        f"{project.url}/storage/v1/object/songs/{variant['storage_path']}",
+        headers={"apikey": project.key, "Authorization": f"Bearer {project.key}"},
         timeout=_TIMEOUT_SECONDS,
     )
     response.raise_for_status()
