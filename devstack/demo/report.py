@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from devstack.demo.display import Display
-from devstack.demo.parts import describe_parts
 from devstack.demo.scene import Scene
 from devstack.demo.songs import describe_song
+from devstack.parts import describe_parts
 from devstack.shop import Row
 
 

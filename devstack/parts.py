@@ -1,4 +1,4 @@
-"""What each part of the demo was."""
+"""What each part of a stack is."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""``python -m devstack dev``: the stack, standing, for the day's work."""
+
+from devstack.dev.command import main
+
+__all__ = ["main"]
