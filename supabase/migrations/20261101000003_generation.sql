@@ -148,7 +148,7 @@ begin
       duration_ms = p_duration_ms, completed_at = now()
     where id = v.id;
     -- The song was bought by the purchase under this token, or, where it was adopted, by the
-    -- latest one whose outcome was in doubt.
+    -- latest one whose outcome nobody learned.
     update public.purchases p set outcome = 'delivered', reason = null,
       closed_at = coalesce(p.closed_at, clock_timestamp()), duration_ms = p_duration_ms,
       size_bytes = p_size_bytes, provider_song_id = coalesce(p_provider_song_id, p.provider_song_id)
@@ -158,7 +158,10 @@ begin
        where u.order_id = p_order_id and u.variant_number = p_variant_number),
       (select q.id from public.purchases q
        where q.order_id = p_order_id and q.variant_number = p_variant_number
-         and q.outcome = 'unknown' order by q.number desc limit 1));
+         and (q.outcome is null or q.outcome = 'unknown') order by q.number desc limit 1));
+    update public.purchases p set outcome = 'unknown', reason = 'interrupted',
+      closed_at = clock_timestamp()
+    where p.order_id = p_order_id and p.variant_number = p_variant_number and p.outcome is null;
   end if;
   delete from public.undelivered_audio u
   where u.order_id = p_order_id and u.variant_number = p_variant_number;

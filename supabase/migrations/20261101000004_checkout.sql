@@ -138,6 +138,7 @@ begin
     where id = o.id returning * into o;
     done := case when o.status <> was then 'updated' else 'recorded' end;
     if o.status = 'refunded' then
+      perform public.fail_unfinished(o.id, 'refunded');
       perform public.resolve_dead_letters(o.id, 'Refunded.');
     end if;
   end if;

@@ -22,7 +22,8 @@ language sql stable set search_path = '' as $$
   ), final as (
     select o.*, (select count(*) from public.song_variants v
         where v.order_id = o.id and v.generation_status = 'complete') as complete
-    from public.orders o where o.status in ('completed', 'failed') and o.duplicate_of is null
+    from public.orders o
+    where o.status in ('completed', 'failed', 'refunded') and o.duplicate_of is null
   ), found as (
     select 'not_handed_over' as finding, a.id from active a
     where a.handed_over_at is null
@@ -36,11 +37,11 @@ language sql stable set search_path = '' as $$
       and not exists (select from public.failed_jobs j where j.order_id = f.id)
     union all
     select 'contradiction', f.id from final f
-    where (f.status = 'failed' and f.complete > 0) or (f.status = 'completed' and (f.complete = 0
+    where (f.status = 'failed' and f.complete > 0) or (f.status = 'completed' and f.complete = 0)
       or exists (select from public.song_variants v
         where v.order_id = f.id and v.generation_status in ('pending', 'generating')
           and not exists (select from public.variant_claims c where c.order_id = v.order_id
-            and c.variant_number = v.variant_number and c.leased_until > clock_timestamp()))))
+            and c.variant_number = v.variant_number and c.leased_until > clock_timestamp()))
   )
   select found.finding, o.id, o.user_id, o.customization_id, o.redrives, o.status,
     null::integer, null::text
@@ -52,8 +53,9 @@ language sql stable set search_path = '' as $$
   join public.song_variants v on v.order_id = f.id and v.generation_status <> 'complete'
     and v.failure_reason is distinct from 'audio_unplayable'
   join storage.objects s on s.bucket_id = p_bucket and s.name = v.storage_path
-  where not exists (select from public.variant_claims c where c.order_id = v.order_id
-    and c.variant_number = v.variant_number and c.leased_until > clock_timestamp())
+  where f.status <> 'refunded' and not exists (select from public.variant_claims c
+    where c.order_id = v.order_id and c.variant_number = v.variant_number
+      and c.leased_until > clock_timestamp())
   limit p_limit;
 $$;
 
@@ -67,6 +69,9 @@ declare
   target text;
 begin
   select * into o from public.orders where id = p_order_id for update;
+  if o.status = 'refunded' then
+    perform public.fail_unfinished(o.id, 'refunded');
+  end if;
   if o.status is null or o.status not in ('completed', 'failed') then
     return coalesce(o.status, 'missing');
   end if;
