@@ -6,6 +6,7 @@ and ``.env.example`` are checked against these declarations.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -20,11 +21,30 @@ def _text(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be plain ASCII without spaces, since it travels in a header")
+    return value
+
+
+def _stripe_key(value: str) -> str:
+    if not re.match(r"(sk|rk)_(test|live)_", value):
+        raise ValueError("must be a secret or restricted key (sk_test_, sk_live_, rk_...)")
+    return _key(value)
+
+
 def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_web_address(value):
         raise ValueError("must be an http:// or https:// address")
     return value.rstrip("/")
+
+
+def _is_web_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _secrets(value: str) -> tuple[str, ...]:
@@ -100,7 +120,7 @@ class Settings:
     supabase_url: str = _variable("SUPABASE_URL", _url, "Address of the Supabase project's API.")
     supabase_service_role_key: str = _variable(
         "SUPABASE_SERVICE_ROLE_KEY",
-        _text,
+        _key,
         "Secret (sb_secret_...) or service role key.",
         secret=True,
     )
@@ -119,10 +139,9 @@ class Settings:
     )
     stripe_secret_key: str = _variable(
         "STRIPE_SECRET_KEY",
-        _text,
+        _stripe_key,
         "Secret or restricted key (sk_..., rk_...). Tells live from test; needed for "
         "reconciliation and refunds.",
-        default="",
         secret=True,
     )
     webhook_budget_seconds: float = _variable(
@@ -133,14 +152,14 @@ class Settings:
     )
     inngest_event_key: str = _variable(
         "INNGEST_EVENT_KEY",
-        _text,
+        _key,
         "Key for sending events. Required unless INNGEST_DEV is set.",
         default="",
         secret=True,
     )
     inngest_signing_key: str = _variable(
         "INNGEST_SIGNING_KEY",
-        _text,
+        _key,
         "Key that proves Inngest's calls. Required unless INNGEST_DEV is set.",
         default="",
         secret=True,
@@ -152,11 +171,11 @@ class Settings:
         default="",
     )
     inngest_base_url: str = _variable(
-        "INNGEST_BASE_URL", _text, "Address of a self-hosted Inngest server.", default=""
+        "INNGEST_BASE_URL", _url, "Address of a self-hosted Inngest server.", default=""
     )
     inngest_signing_key_fallback: str = _variable(
         "INNGEST_SIGNING_KEY_FALLBACK",
-        _text,
+        _key,
         "The old signing key while one is being rolled.",
         default="",
         secret=True,
@@ -195,7 +214,7 @@ class Settings:
         default="*/2 * * * *",
     )
     eleven_labs_api_key: str = _variable(
-        "ELEVEN_LABS_API_KEY", _text, "ElevenLabs key, with the music permission.", secret=True
+        "ELEVEN_LABS_API_KEY", _key, "ElevenLabs key, with the music permission.", secret=True
     )
     eleven_labs_base_url: str = _variable(
         "ELEVEN_LABS_BASE_URL",
@@ -260,7 +279,7 @@ class Settings:
                 values[item.name] = variable.parse(text)
             except ValueError as error:
                 problems.append(f"{variable.name} {_plain_words(error)}.")
-        problems += _dependent_problems(cls, values)
+        problems += _missing_inngest_keys(environ)
         if problems:
             raise SettingsError(problems)
         return cls(**values)
@@ -282,7 +301,7 @@ class Settings:
 
     @property
     def inngest_is_dev(self) -> bool:
-        return self.inngest_dev.lower() not in ("", "0", "false")
+        return not _means_no(self.inngest_dev)
 
     @property
     def stripe_livemode(self) -> bool:
@@ -301,15 +320,16 @@ def _plain_words(error: ValueError) -> str:
     return text if text.startswith("must be") else "is not a number"
 
 
-def _dependent_problems(cls: type[Settings], values: Mapping[str, Any]) -> list[str]:
-    """What only shows when several variables are seen together."""
-    defaults = {item.name: item.default for item in fields(cls)}
-    seen = {**defaults, **values}
-    problems = []
-    if str(seen["inngest_dev"]).lower() in ("", "0", "false"):
-        for name in ("inngest_event_key", "inngest_signing_key"):
-            if not seen[name]:
-                problems.append(
-                    f"{name.upper()} is missing. It is needed unless INNGEST_DEV is set."
-                )
-    return problems
+def _missing_inngest_keys(environ: Mapping[str, str]) -> list[str]:
+    """Inngest's keys are needed, but not by its dev server."""
+    if not _means_no(environ.get("INNGEST_DEV", "")):
+        return []
+    return [
+        f"{name} is missing. It is needed unless INNGEST_DEV is set."
+        for name in ("INNGEST_EVENT_KEY", "INNGEST_SIGNING_KEY")
+        if not environ.get(name, "").strip()
+    ]
+
+
+def _means_no(value: str) -> bool:
+    return value.strip().lower() in ("", "0", "false")
