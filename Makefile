@@ -44,6 +44,10 @@ check: lint test ## lint and test
 chaos: $(READY) ## Random faults, invariants checked; N schedules from SEED on
 	@$(PYTHON_IN_VENV) -m devstack chaos --schedules $(N) --seed $(SEED) $(ARGS)
 
+.PHONY: docs
+docs: $(READY) ## Write README's configuration table and .env.example from the settings
+	@$(PYTHON_IN_VENV) -m devstack docs
+
 .PHONY: setup
 setup: $(READY) ## Only set up; the others do so when needed
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": Command("devstack.demo", "a paid order becomes three songs; --fault NAME breaks it"),
     "dev": Command("devstack.dev", "the stack, standing, on the usual ports"),
     "order": Command("devstack.dev.order", "place a paid order at the standing stack"),
+    "docs": Command("devstack.configuration_docs", "write the documented configuration"),
     "chaos": Command("devstack.chaos", "random faults, invariants checked"),
 }
 

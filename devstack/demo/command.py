@@ -17,6 +17,7 @@ from devstack.demo.progress import Line
 from devstack.demo.report import report_dead_letters, report_order, report_parts
 from devstack.demo.scenarios import Scenario
 from devstack.demo.scene import OrderUnfinished, Scene
+from devstack.demo.songs import SONGS
 from devstack.real_services import RealServices
 from devstack.shop import ProjectError
 from devstack.stack import STACK_ERRORS, Stack
@@ -27,18 +28,18 @@ _SONG_SECONDS = 10.0
 
 
 def main(argv: list[str]) -> int:
-    options = _parser().parse_args(argv)
-    if options.fault == "help":
+    arguments = _parser().parse_args(argv)
+    if arguments.fault == "help":
         print(list_faults())
         return 0
-    if options.fault is not None and options.fault not in FAULTS:
-        print(f"there is no fault {options.fault!r}\n{list_faults()}", file=sys.stderr)
+    if arguments.fault is not None and arguments.fault not in FAULTS:
+        print(f"there is no fault {arguments.fault!r}\n{list_faults()}", file=sys.stderr)
         return 2
-    scenario = FAULTS.get(options.fault, PLAIN)
+    scenario = FAULTS.get(arguments.fault, PLAIN)
     began = time.monotonic()
     display = create_display()
     try:
-        succeeded = _perform(scenario, options.seconds_per_song, display)
+        succeeded = _perform(scenario, arguments, display)
     except (*STACK_ERRORS, ProjectError, OrderUnfinished) as error:
         print(error, file=sys.stderr)
         succeeded = False
@@ -58,15 +59,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how long the provider takes for a song (default %(default)s)",
     )
+    parser.add_argument(
+        "--songs", type=Path, default=SONGS, metavar="FOLDER", help="where the songs are kept"
+    )
     return parser
 
 
-def _perform(scenario: Scenario, seconds_per_song: float, display: Display) -> bool:
+def _perform(scenario: Scenario, arguments: argparse.Namespace, display: Display) -> bool:
     """Plays it on a stack of its own; whether everything was seen that should be."""
     # A fault is committed by our own parts: a real service cannot be told to fail.
     services = RealServices.from_environ() if scenario is PLAIN else RealServices()
     options = replace(
-        scenario.options, compose_seconds=seconds_per_song, song_seconds=_SONG_SECONDS
+        scenario.options, compose_seconds=arguments.seconds_per_song, song_seconds=_SONG_SECONDS
     )
     display.say(scenario.done)
     folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
@@ -74,7 +78,7 @@ def _perform(scenario: Scenario, seconds_per_song: float, display: Display) -> b
         began = time.monotonic()
         with Stack(folder, options, services=services) as stack:
             display.tell(Line(f"everything is up after {_since(began)}", "done"))
-            return _play(scenario, Scene(stack, display))
+            return _play(scenario, Scene(stack, display, arguments.songs))
     finally:
         hold_signals()
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from devstack import stripe_events
 from devstack.demo.display import Display
@@ -40,6 +41,7 @@ class Payment:
 class Scene:
     stack: Stack
     display: Display
+    songs_folder: Path
     order: Row | None = None
     songs: list[SavedSong] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
@@ -131,7 +133,7 @@ class Scene:
         """Downloads what is complete."""
         variants = self.stack.books.variants(order["id"])
         self.songs = [
-            save_song(self.stack.supabase, variant)
+            save_song(self.stack.supabase, variant, self.songs_folder)
             for variant in variants
             if variant["generation_status"] == "complete"
         ]

@@ -25,7 +25,7 @@ class SavedSong:
     duration_ms: int | None
 
 
-def save_song(project: Account, variant: Row, folder: Path = SONGS) -> SavedSong:
+def save_song(project: Account, variant: Row, folder: Path) -> SavedSong:
     """Downloads a complete variant's audio through the project's API."""
     response = requests.get(
         f"{project.url}/storage/v1/object/songs/{variant['storage_path']}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devstack.demo.display import create_display
 from devstack.demo.progress import Line, Progress
-from devstack.demo.songs import describe_song, save_song
+from devstack.demo.songs import SONGS, describe_song, save_song
 from devstack.dev.command import DATA
 from devstack.dev.standing import Standing, StandingError
 from devstack.shop import Books, ProjectError
@@ -27,10 +27,20 @@ def main(argv: list[str]) -> int:
         prog="python -m devstack order", description="Place a paid order at the standing stack."
     )
     parser.add_argument("--data", type=Path, default=DATA, metavar="FOLDER", help="the stack's")
+    parser.add_argument(
+        "--metadata",
+        action="store_true",
+        help="only make the customer, and print the metadata that makes a Checkout Session theirs",
+    )
     parser.add_argument("--no-wait", action="store_true", help="only deliver the payment")
     arguments = parser.parse_args(argv)
     try:
-        return _order(Standing.found_in(arguments.data), wait=not arguments.no_wait)
+        standing = Standing.found_in(arguments.data)
+        if arguments.metadata:
+            customer = standing.books().add_customer()
+            print(f"userId={customer.user_id}\ncustomizationId={customer.customization_id}")
+            return 0
+        return _order(standing, wait=not arguments.no_wait)
     except (StandingError, ProjectError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -73,5 +83,5 @@ def _follow(standing: Standing, books: Books, session_id: str) -> int:
     display.tell(Line(f"order {order['id']}: {order['status']}", "done" if completed else "failed"))
     for variant in variants:
         if variant["generation_status"] == "complete":
-            display.say(f"  {describe_song(save_song(standing.supabase, variant))}")
+            display.say(f"  {describe_song(save_song(standing.supabase, variant, SONGS))}")
     return 0 if completed else 1
