@@ -28,10 +28,12 @@ from devstack.real_services import Account, RealServices, RealServicesError
 from devstack.serving import HOST, PortTaken
 from devstack.shop import Books, Shop
 from devstack.storage import Storage
+from devstack.stripe_api import StripeAPI
 from devstack.stripe_sender import StripeSender
 
 WEBHOOK_SECRET = "whsec_embedded_stack"
 MUSIC_KEY = "embedded-stack"
+STRIPE_KEY = "sk_test_embedded"
 MIGRATIONS = PROJECT / "supabase" / "migrations"
 
 
@@ -109,6 +111,7 @@ class Stack:
         self._app_port = self.ports.app or quiet_port()
         self._provide_supabase()
         self._provide_music()
+        self._start_stripe()
         self._provide_inngest()
         self._start_app()
         self.sender = StripeSender(webhook_url=f"{self.app.url}/api/webhook", secret=WEBHOOK_SECRET)
@@ -175,6 +178,10 @@ class Stack:
         )
         self._serve(self.provider)
 
+    def _start_stripe(self) -> None:
+        self.stripe_api = StripeAPI(api_key=STRIPE_KEY, faults=self.faults)
+        self._serve(self.stripe_api)
+
     def _start_engine(self) -> None:
         self.engine = Engine(
             faults=self.faults,
@@ -209,7 +216,8 @@ class Stack:
             "SUPABASE_URL": self.supabase.url,
             "SUPABASE_SERVICE_ROLE_KEY": self.supabase.key,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "STRIPE_SECRET_KEY": "sk_test_embedded",
+            "STRIPE_SECRET_KEY": STRIPE_KEY,
+            "STRIPE_API_BASE": self.stripe_api.url,
             "ELEVEN_LABS_API_KEY": self.music.key,
             "ELEVEN_LABS_BASE_URL": self.music.url,
             "INNGEST_DEV": self.inngest_url,

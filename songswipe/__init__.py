@@ -15,9 +15,13 @@ from songswipe.cli import create_commands
 from songswipe.events import EventSender, create_client
 from songswipe.functions.generate_song import GenerateSong
 from songswipe.functions.reconcile_orders import ReconcileOrders
+from songswipe.functions.reconcile_payments import ReconcilePayments
 from songswipe.logs import configure_logging
 from songswipe.music import MusicClient
 from songswipe.patience import BoundedCaller, Patience
+from songswipe.payments import Payments
+from songswipe.reconcile import Reconciliation
+from songswipe.refunds import AutoRefund
 from songswipe.routes import health
 from songswipe.routes.answers import answer_errors_in_json
 from songswipe.routes.webhook import Webhook
@@ -48,10 +52,14 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     caller = BoundedCaller("webhook", _WEBHOOK_THREADS)
     patience = Patience(settings.patience_seconds)
 
+    payments = Payments(settings.stripe_secret_key, settings.stripe_api_base)
+    auto_refund = AutoRefund(store, payments) if settings.auto_refund else None
+
     generate_song = GenerateSong(
         store=store,
         maker=VariantMaker(store, _music(settings), settings.claim_lease_seconds, patience),
         patience=patience,
+        auto_refund=auto_refund,
     )
     sweep = Sweep(
         store=store,
@@ -59,12 +67,15 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         grace_seconds=settings.handover_grace_seconds,
         deadline_seconds=settings.generation_deadline_seconds,
         max_redrives=settings.max_redrives,
+        auto_refund=auto_refund,
     )
+    reconciliation = Reconciliation(store, sender, payments, settings.stripe_livemode)
     functions = [
         generate_song.register(client, settings.generation_concurrency),
         ReconcileOrders(sweep).register(client, settings.reconcile_cron),
+        ReconcilePayments(reconciliation).register(client, settings.stripe_reconcile_cron),
     ]
-    app.cli.add_command(create_commands(sweep))
+    app.cli.add_command(create_commands(sweep, reconciliation))
     inngest.flask.serve(app, client, functions)
     app.register_blueprint(health.create_blueprint(quick_store, caller))
     app.register_blueprint(

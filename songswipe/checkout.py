@@ -62,11 +62,16 @@ class CheckoutChange:
 
 @dataclass(frozen=True)
 class PaymentChange:
-    """A refund or a dispute. ``ends_payment``: nothing may be bought for it any more."""
+    """A refund or a dispute.
+
+    ``amount_refunded`` is what the whole charge has given back so far, ``refund_amount`` what this
+    refund gives back. ``ends_payment``: Stripe says that nothing is left, or the bank may take it.
+    """
 
     payment_intent: str
-    amount_refunded: int | None
-    ends_payment: bool
+    amount_refunded: int | None = None
+    refund_amount: int | None = None
+    ends_payment: bool = False
 
 
 Decision = Ignored | CheckoutChange | PaymentChange
@@ -108,11 +113,12 @@ def decide(event: StripeEvent, *, livemode: bool) -> Decision:
     if event.livemode != livemode:
         return Ignored("livemode_mismatch")
     if event.type in _CHECKOUT_EVENTS:
-        return _decide_checkout(event.type, event.object)
+        return decide_checkout(event.type, event.object)
     return _PAYMENT_EVENTS[event.type](event.object)
 
 
-def _decide_checkout(event_type: str, session: Mapping[str, Any]) -> Decision:
+def decide_checkout(event_type: str, session: Mapping[str, Any]) -> Decision:
+    """What a Checkout Session, of an event of this type, means."""
     metadata = session.get("metadata")
     if not isinstance(metadata, Mapping) or not {"customizationId", "userId"} & set(metadata):
         return Ignored("session_not_ours")
@@ -151,33 +157,42 @@ def _payment_outcome(event_type: str, payment_status: object) -> tuple[CheckoutO
 
 
 def _decide_refunded_charge(charge: Mapping[str, Any]) -> Decision:
-    refunded = _amount(charge.get("amount_refunded"))
-    return _payment_change(charge, refunded, ends=charge.get("refunded") is True)
+    payment_intent = _reference(charge.get("payment_intent"))
+    if payment_intent is None:
+        return Ignored("no_payment_intent")
+    amount_refunded = _amount(charge.get("amount_refunded"))
+    # Fires for partial refunds too; ``refunded`` is true for a full one only.
+    return PaymentChange(
+        payment_intent, amount_refunded, ends_payment=charge.get("refunded") is True
+    )
 
 
-def _decide_refund(refund: Mapping[str, Any]) -> Decision:
-    # Whether one refund is the whole payment is not in it; charge.refunded says so.
-    return _payment_change(refund, None, ends=False)
+def decide_refund(refund: Mapping[str, Any]) -> Decision:
+    """What a Refund, of an event or of Stripe's list, means."""
+    payment_intent = _reference(refund.get("payment_intent"))
+    if payment_intent is None:
+        return Ignored("no_payment_intent")
+    under_way = refund.get("status") in ("pending", "requires_action", "succeeded")
+    return PaymentChange(
+        payment_intent, refund_amount=_amount(refund.get("amount")) if under_way else None
+    )
 
 
-def _decide_dispute(dispute: Mapping[str, Any]) -> Decision:
-    return _payment_change(dispute, None, ends=True)
+def decide_dispute(dispute: Mapping[str, Any]) -> Decision:
+    """What a Dispute, of an event or of Stripe's list, means."""
+    payment_intent = _reference(dispute.get("payment_intent"))
+    if payment_intent is None:
+        return Ignored("no_payment_intent")
+    return PaymentChange(payment_intent, ends_payment=True)
 
 
 _PAYMENT_EVENTS = {
     "charge.refunded": _decide_refunded_charge,
-    "refund.created": _decide_refund,
-    "refund.updated": _decide_refund,
-    "refund.failed": _decide_refund,
-    "charge.dispute.created": _decide_dispute,
+    "refund.created": decide_refund,
+    "refund.updated": decide_refund,
+    "refund.failed": decide_refund,
+    "charge.dispute.created": decide_dispute,
 }
-
-
-def _payment_change(subject: Mapping[str, Any], amount: int | None, *, ends: bool) -> Decision:
-    payment_intent = _reference(subject.get("payment_intent"))
-    if payment_intent is None:
-        return Ignored("no_payment_intent")
-    return PaymentChange(payment_intent, amount, ends)
 
 
 def _is_text(value: object) -> bool:

@@ -8,7 +8,7 @@
     ├── TransientError             trying again later can help
     │   ├── StoreUnavailableError      Supabase did not do it, or did not say so
     │   ├── HandoverError              Inngest did not take an event in time
-    │   ├── StripeUnavailableError     Stripe's API did not answer
+    │   ├── PaymentsUnavailableError   Stripe's API did not answer
     │   ├── VariantsUnfinishedError    variants are left that another attempt may bring
     │   ├── MusicThrottledError        429
     │   ├── MusicUnavailableError      5xx, no connection, 200 with something that is not audio
@@ -18,6 +18,7 @@
         ├── InvalidRequestError        the Inngest event does not name an order
         ├── OrderMissingError, CustomizationMissingError
         ├── NoSongError                every variant failed
+        ├── PaymentsRefusedError       Stripe's API does not accept the key or the call
         ├── MusicRejectedError         the prompt or the request was refused
         └── MusicRefusedError          key, plan or quota: the operator's business
 
@@ -80,7 +81,7 @@ class HandoverError(TransientError):
     code = "inngest_unavailable"
 
 
-class StripeUnavailableError(TransientError):
+class PaymentsUnavailableError(TransientError):
     code = "stripe_unavailable"
 
 
@@ -110,6 +111,10 @@ class CustomizationMissingError(PermanentError):
 
 class NoSongError(PermanentError):
     code = "no_song"
+
+
+class PaymentsRefusedError(PermanentError):
+    code = "stripe_refused"
 
 
 class MusicError(SongSwipeError):

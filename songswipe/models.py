@@ -120,11 +120,15 @@ class Song:
 
 @dataclass(frozen=True)
 class PurchaseResult:
-    """How a call to the provider ended, for the ledger. ``fail`` ends the variant with it."""
+    """How a call to the provider ended, for the ledger. ``fail`` ends the variant with it.
+
+    ``operators_business``: a key, a plan or a quota, which no customer can do anything about.
+    """
 
     outcome: Outcome
     reason: str
     http_status: int | None
+    operators_business: bool
     fail: bool
 
 

@@ -140,9 +140,25 @@ class Settings:
     stripe_secret_key: str = _variable(
         "STRIPE_SECRET_KEY",
         _stripe_key,
-        "Secret or restricted key (sk_..., rk_...). Tells live from test; needed for "
-        "reconciliation and refunds.",
+        "Secret or restricted key (sk_..., rk_...), for reconciliation and refunds. It also tells "
+        "live payments from test ones: events of the other kind are ignored.",
         secret=True,
+    )
+    stripe_api_base: str = _variable(
+        "STRIPE_API_BASE", _url, "Address of Stripe's API.", default="https://api.stripe.com"
+    )
+    stripe_reconcile_cron: str = _variable(
+        "STRIPE_RECONCILE_CRON",
+        _cron,
+        "When payments are reconciled with Stripe.",
+        default="17 4 * * *",
+    )
+    auto_refund: bool = _variable(
+        "AUTO_REFUND",
+        _flag,
+        "true: an order that failed without a song, through no fault of the operator's, is paid "
+        "back through Stripe.",
+        default=False,
     )
     webhook_budget_seconds: float = _variable(
         "WEBHOOK_BUDGET_SECONDS",

@@ -39,6 +39,7 @@ from songswipe.models import (
 
 BUCKET = "songs"
 JOB_TYPE_GENERATION = "song_generation"
+JOB_TYPE_CHECKOUT = "checkout"
 
 # SQLSTATE classes that another attempt cannot mend: data exception, integrity, syntax or access.
 _PERMANENT_CLASSES = ("22", "23", "42")
@@ -79,6 +80,16 @@ class ClaimTerms:
     prompt_sha256: str
     model_id: str
     length_ms: int
+
+
+@dataclass(frozen=True)
+class OrderPayment:
+    """What an order knows of its money. Amounts are in minor units."""
+
+    order_id: str
+    status: str
+    amount: int | None
+    amount_refunded: int | None
 
 
 class Store:
@@ -122,10 +133,57 @@ class Store:
                 "p_event_created": event.created.isoformat(),
                 "p_payment_intent": change.payment_intent,
                 "p_amount_refunded": change.amount_refunded,
+                "p_refund_amount": change.refund_amount,
                 "p_ends_payment": change.ends_payment,
             },
         )
         return RecordedRefund(row["action"], row["order_id"], row["status"], row["cancel_run"])
+
+    def load_session_states(self, session_ids: list[str]) -> dict[str, str]:
+        """The state of each session's order, or ``dead_lettered``; neither: no entry."""
+        with _our_errors():
+            orders = _rows(
+                self._client.table("orders")
+                .select("stripe_session_id,status")
+                .in_("stripe_session_id", session_ids)
+                .is_("duplicate_of", None)
+                .execute()
+            )
+            letters = _rows(
+                self._client.table("failed_jobs")
+                .select("stripe_session_id")
+                .eq("job_type", JOB_TYPE_CHECKOUT)
+                .in_("stripe_session_id", session_ids)
+                .execute()
+            )
+        states = {row["stripe_session_id"]: "dead_lettered" for row in letters}
+        return states | {row["stripe_session_id"]: row["status"] for row in orders}
+
+    def load_payments(self, payment_intents: list[str]) -> dict[str, OrderPayment]:
+        """What each payment intent's order knows of its money."""
+        with _our_errors():
+            rows = _rows(
+                self._client.table("orders")
+                .select("id,payment_intent,status,amount,amount_refunded")
+                .in_("payment_intent", payment_intents)
+                .is_("duplicate_of", None)
+                .execute()
+            )
+        return {
+            row["payment_intent"]: OrderPayment(
+                row["id"], row["status"], row["amount"], row["amount_refunded"]
+            )
+            for row in rows
+        }
+
+    def request_refund(self, order_id: str) -> str | None:
+        """Decides that the order is paid back, if that is due; the payment intent then."""
+        rows = self._rpc("request_refund", {"p_order_id": order_id})
+        return str(rows[0]) if rows else None
+
+    def mark_refunded(self, order_id: str, refund_id: str) -> str:
+        params = {"p_order_id": order_id, "p_refund_id": refund_id}
+        return str(self._rpc("mark_refunded", params))
 
     def mark_handed_over(self, order_id: str, redrive: int | None = None) -> None:
         self._rpc("mark_handed_over", {"p_order_id": order_id, "p_redrive": redrive})
@@ -267,6 +325,7 @@ class Store:
                     "p_outcome": result.outcome,
                     "p_reason": result.reason,
                     "p_http_status": result.http_status,
+                    "p_operators_business": result.operators_business,
                     "p_fail": result.fail,
                 },
             )
@@ -350,7 +409,12 @@ class Store:
     # Sweep
 
     def find_unhealthy(
-        self, *, grace_seconds: float, deadline_seconds: float, max_redrives: int
+        self,
+        *,
+        grace_seconds: float,
+        deadline_seconds: float,
+        max_redrives: int,
+        auto_refund: bool,
     ) -> list[Finding]:
         rows = self._rpc(
             "sweep_findings",
@@ -359,6 +423,7 @@ class Store:
                 "p_deadline_seconds": deadline_seconds,
                 "p_max_redrives": max_redrives,
                 "p_bucket": BUCKET,
+                "p_auto_refund": auto_refund,
             },
         )
         return [

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from songswipe.audio import mp3_duration_ms
-from songswipe.errors import HandoverError, StoreRejectedError, StoreUnavailableError
+from songswipe.errors import PermanentError, TransientError
 from songswipe.events import EventSender
 from songswipe.models import Finding
+from songswipe.refunds import AutoRefund
 from songswipe.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Sweep:
     grace_seconds: float
     deadline_seconds: float
     max_redrives: int
+    auto_refund: AutoRefund | None
     new_token: Callable[[], str] = lambda: str(uuid4())
 
     def run(self, *, dry_run: bool = False) -> list[Healing]:
@@ -59,6 +61,7 @@ class Sweep:
             grace_seconds=self.grace_seconds,
             deadline_seconds=self.deadline_seconds,
             max_redrives=self.max_redrives,
+            auto_refund=self.auto_refund is not None,
         )
 
     def _heal(self, finding: Finding) -> str:
@@ -69,10 +72,11 @@ class Sweep:
             "no_dead_letter": self._write_dead_letter,
             "contradiction": self._settle,
             "audio_unclaimed": self._adopt,
+            "refund_due": self._refund,
         }[finding.kind]
         try:
             return heal(finding)
-        except (HandoverError, StoreUnavailableError, StoreRejectedError) as error:
+        except (TransientError, PermanentError) as error:
             return f"left: {error}"
 
     def _hand_over(self, finding: Finding) -> str:
@@ -104,6 +108,11 @@ class Sweep:
             stack=None,
             retries=retries,
         )
+
+    def _refund(self, finding: Finding) -> str:
+        if self.auto_refund is None:
+            return "left: AUTO_REFUND is off, and a refund was begun"
+        return "order_" + self.auto_refund.refund_if_due(finding.request.order_id)
 
     def _settle(self, finding: Finding) -> str:
         return "order_" + self.store.settle_order(finding.request.order_id)

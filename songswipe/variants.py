@@ -16,6 +16,7 @@ from uuid import uuid4
 from songswipe.audio import mp3_duration_ms
 from songswipe.errors import (
     MusicError,
+    MusicRefusedError,
     MusicRejectedError,
     StoreRejectedError,
     StoreUnavailableError,
@@ -168,6 +169,7 @@ class _VariantAttempt:
                     outcome=error.outcome,
                     reason=error.code,
                     http_status=error.http_status,
+                    operators_business=isinstance(error, MusicRefusedError),
                     fail=rephrased is None and (not is_transient or self._attempt.is_last),
                 ),
             )

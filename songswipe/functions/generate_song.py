@@ -13,7 +13,12 @@ from typing import Any
 
 import inngest
 
-from songswipe.errors import NoSongError, VariantsUnfinishedError
+from songswipe.errors import (
+    NoSongError,
+    PermanentError,
+    TransientError,
+    VariantsUnfinishedError,
+)
 from songswipe.functions.engine_errors import (
     RETRIES,
     describe,
@@ -29,6 +34,7 @@ from songswipe.models import (
     parse_uuid,
 )
 from songswipe.patience import Patience
+from songswipe.refunds import AutoRefund
 from songswipe.store import Store
 from songswipe.variants import Attempt, VariantMaker
 
@@ -66,6 +72,7 @@ class GenerateSong:
     store: Store
     maker: VariantMaker
     patience: Patience
+    auto_refund: AutoRefund | None = None
 
     def register(self, client: inngest.Inngest, concurrency: int) -> inngest.Function[Any]:
         """``concurrency`` limits how many orders generate at once; 0 leaves it to the plan."""
@@ -161,7 +168,21 @@ class GenerateSong:
                 )
             )
 
-        return {"orderId": failure.order_id, "status": for_engine(record, ctx.attempt)()}
+        status = for_engine(record, ctx.attempt)()
+        if status == "failed" and failure.order_id is not None:
+            status = self._refund(failure.order_id)
+        return {"orderId": failure.order_id, "status": status}
+
+    def _refund(self, order_id: str) -> str:
+        """Pays back at once where that is due. What does not succeed now is left to the sweep."""
+        if self.auto_refund is None:
+            return "failed"
+        try:
+            status = self.auto_refund.refund_if_due(order_id)
+        except (TransientError, PermanentError) as error:
+            log.warning("order %s not paid back yet: %s", order_id, error)
+            return "failed"
+        return "failed" if status == "not_due" else status
 
     def _record(
         self,

@@ -9,6 +9,8 @@ alter table public.orders
   add column if not exists redrives integer not null default 0,
   add column if not exists redriven_at timestamptz,
   add column if not exists amount_refunded integer,
+  add column if not exists refund_requested_at timestamptz,
+  add column if not exists refund_id text,
   add column if not exists duplicate_of uuid references public.orders (id) on delete set null;
 
 comment on column public.orders.amount is
@@ -17,6 +19,8 @@ comment on column public.orders.handed_over_at is
   'When song/generation.requested was accepted by Inngest.';
 comment on column public.orders.redrives is
   'How often the sweep has started generation anew.';
+comment on column public.orders.refund_requested_at is
+  'When the service decided to pay the order back by itself. No song is bought after that.';
 comment on column public.orders.duplicate_of is
   'Set on old rows that repeat another order''s Checkout Session.';
 
@@ -88,6 +92,7 @@ create table if not exists public.purchases (
   outcome text check (outcome in ('delivered', 'rejected', 'refused', 'unknown')),
   reason text,
   http_status integer,
+  operators_business boolean not null default false,
   provider_song_id text,
   duration_ms integer,
   size_bytes integer,
@@ -127,10 +132,12 @@ create table if not exists public.stripe_events (
   received_at timestamptz not null default now(),
   outcome text not null,
   amount_refunded integer,
+  refund_amount integer,
   ends_payment boolean not null default false
 );
 comment on table public.stripe_events is
-  'What Stripe told us and what we did. No personal fields. ends_payment: a full refund or a '
-  'dispute, after which nothing may be bought for the payment intent.';
+  'What Stripe told us and what we did. No personal fields. amount_refunded: of the whole charge; '
+  'refund_amount: of one refund. ends_payment: a full refund or a dispute, after which nothing may '
+  'be bought for the payment intent.';
 create index if not exists stripe_events_by_session on public.stripe_events (stripe_session_id);
 create index if not exists stripe_events_by_payment on public.stripe_events (payment_intent);

@@ -35,6 +35,8 @@ begin
   for update;
   if not found then return 'missing'; end if;
   if o.status = 'completed' then return 'done'; end if;
+  -- The money is on its way back, although Stripe has not confirmed it yet.
+  if o.refund_requested_at is not null then return 'refunded'; end if;
   if o.status not in ('paid', 'generating', 'failed') then return o.status; end if;
   if o.status = 'failed' then
     update public.song_variants set generation_status = 'pending', failure_reason = null
@@ -175,7 +177,7 @@ end $$;
 -- ended in doubt. Returns the variant's state.
 create or replace function public.close_purchase(
   p_order_id uuid, p_variant_number integer, p_token uuid, p_outcome text, p_reason text,
-  p_http_status integer, p_fail boolean) returns text
+  p_http_status integer, p_operators_business boolean, p_fail boolean) returns text
 language plpgsql set search_path = '' as $$
 declare
   v public.song_variants;
@@ -185,7 +187,7 @@ begin
   where order_id = p_order_id and variant_number = p_variant_number for update;
   if not found then return 'missing'; end if;
   update public.purchases set outcome = p_outcome, reason = p_reason, http_status = p_http_status,
-    closed_at = clock_timestamp()
+    operators_business = p_operators_business, closed_at = clock_timestamp()
   where id = p_token and outcome is null;
   delete from public.variant_claims c
   where c.order_id = p_order_id and c.variant_number = p_variant_number and c.token = p_token;
@@ -340,5 +342,5 @@ begin
   values (p_job_type, p_order_id, p_run_id, p_event_data, p_error_message, p_error_stack,
     retries)
   on conflict do nothing;
-  return coalesce(state, 'missing');
+  return case when state is null then 'missing' else 'failed' end;
 end $$;

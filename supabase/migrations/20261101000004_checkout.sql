@@ -31,7 +31,8 @@ begin
     done := 'known';
     if (p_outcome = 'paid' and o.status in ('pending', 'canceled'))
         or (p_outcome = 'canceled' and o.status = 'pending') then
-      if p_outcome = 'paid' and public.payment_ended(coalesce(o.payment_intent, p_payment_intent)) then
+      if p_outcome = 'paid' and public.payment_ended(
+          coalesce(o.payment_intent, p_payment_intent), coalesce(o.amount, p_amount)) then
         target := 'refunded';
       end if;
       done := 'updated';
@@ -72,7 +73,7 @@ begin
         on conflict do nothing;
       end if;
     else
-      if p_outcome = 'paid' and public.payment_ended(p_payment_intent) then
+      if p_outcome = 'paid' and public.payment_ended(p_payment_intent, p_amount) then
         target := 'refunded';
       end if;
       insert into public.orders (user_id, customization_id, stripe_session_id, payment_intent,
@@ -107,18 +108,22 @@ language sql stable set search_path = '' as $$
 $$;
 
 -- Whether the whole payment was given back, or is disputed.
-create or replace function public.payment_ended(p_payment_intent text) returns boolean
+create or replace function public.payment_ended(p_payment_intent text, p_amount integer)
+returns boolean
 language sql stable set search_path = '' as $$
   select exists (select from public.stripe_events e
-    where e.payment_intent = p_payment_intent and e.ends_payment);
+    where e.payment_intent = p_payment_intent
+      and (e.ends_payment or (p_amount > 0 and e.refund_amount >= p_amount)));
 $$;
 
--- Stores one event about a refund or a dispute. p_ends_payment: nothing is left of the payment, so
--- its order ends as refunded and nothing more is bought for it. It may arrive before the order:
--- then record_checkout finds it. One row; action is updated, recorded or known.
+-- Stores one event about a refund or a dispute. p_ends_payment: Stripe says that nothing is left of
+-- the payment; a single refund of the whole amount says the same. A paid order then ends as refunded
+-- and nothing more is bought for it; one that was never paid waits for what its payment becomes. The
+-- event may arrive before the order: then record_checkout finds it. One row; action is updated,
+-- recorded or known.
 create or replace function public.record_refund(
   p_event_id text, p_event_type text, p_event_created timestamptz, p_payment_intent text,
-  p_amount_refunded integer, p_ends_payment boolean)
+  p_amount_refunded integer, p_refund_amount integer, p_ends_payment boolean)
 returns table (order_id uuid, status text, action text, cancel_run boolean)
 language plpgsql set search_path = '' as $$
 declare
@@ -127,25 +132,79 @@ declare
   done text := 'recorded';
 begin
   perform pg_advisory_xact_lock(hashtextextended(p_payment_intent, 1));
+  if exists (select from public.stripe_events e where e.id = p_event_id) then
+    done := 'known';
+  end if;
+  insert into public.stripe_events (id, type, payment_intent, created_at, received_at, outcome,
+    amount_refunded, refund_amount, ends_payment)
+  values (p_event_id, p_event_type, p_payment_intent, p_event_created, clock_timestamp(), done,
+    p_amount_refunded, p_refund_amount, p_ends_payment)
+  on conflict do nothing;
   select * into o from public.orders
   where payment_intent = p_payment_intent and duplicate_of is null
   order by created_at limit 1 for update;
   if found then
     was := o.status;
     update public.orders set
-      status = case when p_ends_payment and was <> 'canceled' then 'refunded' else was end,
-      amount_refunded = greatest(amount_refunded, p_amount_refunded)
+      status = case when was in ('paid', 'generating', 'completed', 'failed')
+        and public.payment_ended(p_payment_intent, o.amount) then 'refunded' else was end,
+      amount_refunded = greatest(orders.amount_refunded, p_amount_refunded, p_refund_amount)
     where id = o.id returning * into o;
-    done := case when o.status <> was then 'updated' else 'recorded' end;
+    if o.status <> was then
+      done := 'updated';
+      -- Only now is it certain that no purchase can start: claims wait for this row.
+      update public.stripe_events set outcome = done, received_at = clock_timestamp()
+      where id = p_event_id;
+    end if;
     if o.status = 'refunded' then
       perform public.fail_unfinished(o.id, 'refunded');
       perform public.resolve_dead_letters(o.id, 'Refunded.');
     end if;
   end if;
-  insert into public.stripe_events
-    (id, type, payment_intent, created_at, outcome, amount_refunded, ends_payment)
-  values (p_event_id, p_event_type, p_payment_intent, p_event_created, done, p_amount_refunded,
-    p_ends_payment)
-  on conflict do nothing;
   return query select o.id, o.status, done, coalesce(o.status = 'refunded', false);
+end $$;
+
+-- Decides, once, that a failed order is paid back by the service itself: it has no song, money was
+-- taken, and the fault was not the operator's (a key, a plan, a quota), who would rather mend it and
+-- play the run again. From here on no run of the order buys anything. Returns the payment intent, and
+-- no row where no refund is due.
+create or replace function public.request_refund(p_order_id uuid) returns setof text
+language plpgsql set search_path = '' as $$
+declare o public.orders;
+begin
+  select * into o from public.orders where id = p_order_id for update;
+  if o.status is distinct from 'failed' or o.payment_intent is null
+      or o.refund_id is not null or coalesce(o.amount, 0) <= 0 then
+    return;
+  end if;
+  if exists (select from public.song_variants v
+             where v.order_id = o.id and v.generation_status = 'complete') then
+    return;
+  end if;
+  if public.is_operators_business(o.id) then return; end if;
+  update public.orders set refund_requested_at = coalesce(refund_requested_at, now())
+  where id = o.id;
+  return next o.payment_intent;
+end $$;
+
+create or replace function public.is_operators_business(p_order_id uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from public.purchases p
+    where p.order_id = p_order_id and p.operators_business
+      and p.run_id = (select q.run_id from public.purchases q
+        where q.order_id = p_order_id order by q.opened_at desc limit 1));
+$$;
+
+-- Stripe has taken the refund that request_refund decided on.
+create or replace function public.mark_refunded(p_order_id uuid, p_refund_id text) returns text
+language plpgsql set search_path = '' as $$
+declare state text;
+begin
+  update public.orders set refund_id = p_refund_id, amount_refunded = amount,
+    status = case when status = 'failed' then 'refunded' else status end
+  where id = p_order_id returning status into state;
+  if state = 'refunded' then
+    perform public.resolve_dead_letters(p_order_id, 'Refunded automatically.');
+  end if;
+  return coalesce(state, 'missing');
 end $$;

@@ -6,10 +6,12 @@
 --   given_up          stuck, and started anew p_max_redrives times already;
 --   no_dead_letter    failed, and nobody was told;
 --   contradiction     a final state that its variants contradict;
---   audio_unclaimed   a final order with a song in Storage whose variant does not say so.
+--   audio_unclaimed   a final order with a song in Storage whose variant does not say so;
+--   refund_due        failed without a song, and it was decided (or p_auto_refund decides) to pay
+--                     it back, which has not happened yet.
 create or replace function public.sweep_findings(
   p_grace_seconds double precision, p_deadline_seconds double precision, p_max_redrives integer,
-  p_bucket text, p_limit integer default 200)
+  p_bucket text, p_auto_refund boolean default false, p_limit integer default 200)
 returns table (finding text, order_id uuid, user_id uuid, customization_id uuid, redrives integer,
   status text, variant_number integer, storage_path text)
 language sql stable set search_path = '' as $$
@@ -35,6 +37,12 @@ language sql stable set search_path = '' as $$
     select 'no_dead_letter', f.id from final f
     where f.status = 'failed' and f.complete = 0
       and not exists (select from public.failed_jobs j where j.order_id = f.id)
+    union all
+    select 'refund_due', f.id from final f
+    where f.status = 'failed' and f.complete = 0 and f.payment_intent is not null
+      and f.amount > 0 and f.refund_id is null
+      and (f.refund_requested_at is not null
+        or (p_auto_refund and not public.is_operators_business(f.id)))
     union all
     select 'contradiction', f.id from final f
     where (f.status = 'failed' and f.complete > 0) or (f.status = 'completed' and f.complete = 0)
