@@ -91,10 +91,13 @@ class AppProcess:
         """SIGTERM, as a platform stops a service: requests in flight may finish. Does not wait."""
         os.kill(int(self._pid_file.read_text()), signal.SIGTERM)
 
-    def wait(self, timeout_seconds: float) -> None:
-        if self._child is not None:
-            self._child.wait(timeout_seconds)
-            self._child = None
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Waits for its end and returns its exit status; None if it was not running."""
+        if self._child is None:
+            return None
+        status = self._child.wait(timeout_seconds)
+        self._child = None
+        return status
 
     def _environ(self) -> dict[str, str]:
         base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

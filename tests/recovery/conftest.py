@@ -1,0 +1,49 @@
+"""A stack of its own for the folder, whose service has timeouts that a test can wait out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from recovery_world import RecoveryWorld
+
+from devstack.stack import Options, Stack
+
+APP_ENVIRON = {
+    "PATIENCE_SECONDS": "0.2",
+    "SUPABASE_TIMEOUT_SECONDS": "2",
+    "WEBHOOK_BUDGET_SECONDS": "1.5",
+    "MUSIC_CONNECT_TIMEOUT_SECONDS": "2",
+    "MUSIC_READ_TIMEOUT_SECONDS": "2",
+    "MUSIC_TOTAL_TIMEOUT_SECONDS": "3",
+    "MAX_REDRIVES": "2",
+    "RECONCILE_CRON": "*/7 * * * *",
+}
+"""What is not here has its production value: half an hour's deadline, a minute's grace. Where these
+have to pass the rows are made older."""
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    options = Options(
+        retry_interval_seconds=1.0,
+        time_scale=0.05,
+        song_seconds=0.3,
+        run_cron=False,
+        app_environ=APP_ENVIRON,
+    )
+    with Stack(tmp_path_factory.mktemp("recovery"), options) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def session_world(stack: Stack) -> RecoveryWorld:
+    return RecoveryWorld(stack)
+
+
+@pytest.fixture
+def world(session_world: RecoveryWorld) -> Iterator[RecoveryWorld]:
+    """The folder's stack, empty and well. Whatever the test breaks is mended behind it."""
+    session_world.forget()
+    yield session_world
+    session_world.heal()
