@@ -180,7 +180,7 @@ def _detail(body: bytes) -> dict[str, Any]:
     """The error's detail. It may be an object, a list, a string, or not JSON at all."""
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     detail = parsed.get("detail") if isinstance(parsed, dict) else None
     return detail if isinstance(detail, dict) else {}

@@ -60,7 +60,8 @@ def prompt_sha256(prompt: str) -> str:
 
 
 def _moods(moods: tuple[str, ...]) -> str:
-    return " and ".join(_plain(mood, 40) for mood in moods) or "heartfelt"
+    # The database lets a word be repeated any number of times.
+    return " and ".join(_plain(mood, 40) for mood in dict.fromkeys(moods)) or "heartfelt"
 
 
 def _occasion(occasion: str) -> str:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
     # The SDK declares a model in pydantic's old way, which warns once, at import.
@@ -13,6 +14,16 @@ with warnings.catch_warnings():
     import inngest.flask  # noqa: F401
 
 from devstack.stack import Options, Stack
+
+# The same examples everywhere, however busy the machine is.
+settings.register_profile(
+    "tests",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 TIME_SCALE = 0.02
 """Every wait of the engine is this much shorter: a retry a fiftieth of a second, a Retry-After of
