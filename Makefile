@@ -72,7 +72,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 	    exit 1; \
 	  }; \
 	fi
-	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PYTHON_IN_VENV) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 node_modules/.ready: package.json package-lock.json

@@ -104,6 +104,8 @@ def _env_lines() -> Iterator[str]:
 def _default(value: Any) -> str | None:
     if value is REQUIRED:
         return None
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

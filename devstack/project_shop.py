@@ -14,6 +14,8 @@ from supabase_auth.errors import AuthError
 
 from devstack.shop import SAMPLE_CUSTOMIZATION, Customer, ProjectError, Row
 
+_TIMEOUT_SECONDS = 20
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,7 +39,9 @@ class ProjectShop:
     """
 
     def __init__(self, url: str, key: str) -> None:
-        self._client = supabase.create_client(url, key)
+        self._http = httpx.Client(timeout=_TIMEOUT_SECONDS)
+        options = supabase.ClientOptions(httpx_client=self._http, auto_refresh_token=False)
+        self._client = supabase.create_client(url, key, options)
 
     @_our_error
     def add_customer(self, **customization: Any) -> Customer:
@@ -63,6 +67,9 @@ class ProjectShop:
 
     def dead_letters_of(self, order_id: object) -> list[Row]:
         return self._rows("failed_jobs", "failed_at", order_id=order_id)
+
+    def close(self) -> None:
+        self._http.close()
 
     @_our_error
     def _rows(self, table: str, sorted_by: str, **equal: object) -> list[Row]:

@@ -54,6 +54,8 @@ class Books(Protocol):
 
     def dead_letters_of(self, order_id: object) -> list[Row]: ...
 
+    def close(self) -> None: ...
+
 
 class Shop:
     """``dsn`` is the database's superuser. Every call opens a connection of its own."""
@@ -115,6 +117,9 @@ class Shop:
         return self.rows(
             "select * from public.failed_jobs where order_id = %s order by failed_at", order_id
         )
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
 
     def empty(self) -> None:
         """Forget every order, customer and event, for the next test."""

@@ -124,6 +124,7 @@ class Stack:
 
             self.supabase = self.services.supabase
             self.books = ProjectShop(self.supabase.url, self.supabase.key)
+            self._closing.callback(self.books.close)
             return
         self._start_supabase()
         self.supabase = Account(self.gateway.url, SECRET_KEY)

@@ -34,6 +34,16 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """A signal waits until the end of the block, for what must not be left half done."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
 def hold_signals() -> None:
     """From here on no signal interrupts: whoever calls this is cleaning up."""
     for number in _SIGNALS:

@@ -21,7 +21,7 @@ from devstack.demo.songs import SONGS
 from devstack.real_services import RealServices
 from devstack.shop import ProjectError
 from devstack.stack import STACK_ERRORS, Stack
-from devstack.stopping import hold_signals
+from devstack.stopping import hold_signals, signals_deferred
 
 SECONDS_PER_SONG = 1.5
 _SONG_SECONDS = 10.0
@@ -73,7 +73,8 @@ def _perform(scenario: Scenario, arguments: argparse.Namespace, display: Display
         scenario.options, compose_seconds=arguments.seconds_per_song, song_seconds=_SONG_SECONDS
     )
     display.say(scenario.done)
-    folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
+    with signals_deferred():
+        folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
     try:
         began = time.monotonic()
         with Stack(folder, options, services=services) as stack:

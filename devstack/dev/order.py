@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -36,18 +37,22 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         standing = Standing.found_in(arguments.data)
-        if arguments.metadata:
-            customer = standing.books().add_customer()
-            print(f"userId={customer.user_id}\ncustomizationId={customer.customization_id}")
-            return 0
-        return _order(standing, wait=not arguments.no_wait)
+        with contextlib.closing(standing.books()) as books:
+            if arguments.metadata:
+                return _print_metadata(books)
+            return _order(standing, books, wait=not arguments.no_wait)
     except (StandingError, ProjectError) as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _order(standing: Standing, *, wait: bool) -> int:
-    books = standing.books()
+def _print_metadata(books: Books) -> int:
+    customer = books.add_customer()
+    print(f"userId={customer.user_id}\ncustomizationId={customer.customization_id}")
+    return 0
+
+
+def _order(standing: Standing, books: Books, *, wait: bool) -> int:
     customer = books.add_customer()
     session = checkout_session(user_id=customer.user_id, customization_id=customer.customization_id)
     answer = asyncio.run(_deliver(standing, checkout_completed(session)))
