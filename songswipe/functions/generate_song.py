@@ -40,6 +40,8 @@ from songswipe.variants import Attempt, VariantMaker
 
 log = logging.getLogger(__name__)
 
+_FIRST_LOOK_SECONDS = 30.0
+
 Report = dict[str, Any]
 """What ``generate-and-upload-variants`` leaves in the run's state: numbers, states and codes."""
 
@@ -122,11 +124,11 @@ class GenerateSong:
         results = self.maker.make_all(request, customization, unfinished, attempt)
         waiting = [result for result in results if result.state in ("retry", "busy")]
         if waiting and not attempt.is_last:
-            raise _unfinished(waiting)
+            raise _unfinished(waiting, attempt)
         if any(
             result.state == "retry" and result.reason == "store_unavailable" for result in waiting
         ):
-            raise _unfinished(waiting)
+            raise _unfinished(waiting, attempt)
         return {
             "variants": {str(number): state for number, state in variants}
             | {str(result.number): result.state for result in results},
@@ -230,14 +232,23 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _unfinished(waiting: list[VariantResult]) -> VariantsUnfinishedError:
+def _unfinished(waiting: list[VariantResult], attempt: Attempt) -> VariantsUnfinishedError:
     """Waits as long as the most patient answer asked for; else the engine's backoff holds."""
-    asked = [r.retry_after_seconds for r in waiting if r.retry_after_seconds is not None]
+    asked = [seconds for result in waiting if (seconds := _wait_seconds(result, attempt))]
     reasons = ", ".join(f"{result.number}: {result.reason}" for result in waiting)
     return VariantsUnfinishedError(
         message=f"variants_unfinished: {reasons}",
         retry_after_seconds=max(asked) if asked else None,
     )
+
+
+def _wait_seconds(result: VariantResult, attempt: Attempt) -> float | None:
+    """A claim ends with its lease at the latest, and much earlier if its holder is alive. So we
+    look again soon at first, and before the last attempt wait until it must have ended."""
+    seconds = result.retry_after_seconds
+    if result.state != "busy" or seconds is None or is_last(attempt.number + 1):
+        return seconds
+    return min(seconds, _FIRST_LOOK_SECONDS * 2**attempt.number)
 
 
 def _no_song_message(reasons: Mapping[str, str]) -> str:
