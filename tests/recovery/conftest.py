@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from recovery_world import RecoveryWorld
+from recovery_world import APP_ENVIRON, RecoveryWorld
 
 from devstack.stack import Options, Stack
-
-APP_ENVIRON = {
-    "PATIENCE_SECONDS": "0.2",
-    "SUPABASE_TIMEOUT_SECONDS": "2",
-    "WEBHOOK_BUDGET_SECONDS": "1.5",
-    "MUSIC_CONNECT_TIMEOUT_SECONDS": "2",
-    "MUSIC_READ_TIMEOUT_SECONDS": "2",
-    "MUSIC_TOTAL_TIMEOUT_SECONDS": "3",
-    "MAX_REDRIVES": "2",
-    "RECONCILE_CRON": "*/7 * * * *",
-}
-"""What is not here has its production value: half an hour's deadline, a minute's grace. Where these
-have to pass the rows are made older."""
 
 
 @pytest.fixture(scope="session")

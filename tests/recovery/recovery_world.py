@@ -23,6 +23,19 @@ from songswipe.audio import mp3_duration_ms
 from songswipe.models import GenerationRequest
 from songswipe.store import ClaimTerms
 
+APP_ENVIRON = {
+    "PATIENCE_SECONDS": "0.2",
+    "SUPABASE_TIMEOUT_SECONDS": "2",
+    "WEBHOOK_BUDGET_SECONDS": "1.5",
+    "MUSIC_CONNECT_TIMEOUT_SECONDS": "2",
+    "MUSIC_READ_TIMEOUT_SECONDS": "2",
+    "MUSIC_TOTAL_TIMEOUT_SECONDS": "3",
+    "MAX_REDRIVES": "2",
+    "RECONCILE_CRON": "*/7 * * * *",
+}
+"""What is not here has its production value: half an hour's deadline, a minute's grace. Where these
+have to pass the rows are made older."""
+
 RECONCILE = "songswipe-reconcile-orders"
 GRACE_SECONDS = 61.0
 DEADLINE_SECONDS = 1801.0
