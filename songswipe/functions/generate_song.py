@@ -248,7 +248,8 @@ def _wait_seconds(result: VariantResult, attempt: Attempt) -> float | None:
     seconds = result.retry_after_seconds
     if result.state != "busy" or seconds is None or is_last(attempt.number + 1):
         return seconds
-    return min(seconds, _FIRST_LOOK_SECONDS * 2**attempt.number)
+    look_after: float = _FIRST_LOOK_SECONDS * 2**attempt.number
+    return min(seconds, look_after)
 
 
 def _no_song_message(reasons: Mapping[str, str]) -> str:
