@@ -14,11 +14,16 @@ def describe_parts(stack: Stack) -> list[tuple[str, str]]:
     """Pairs of a part and what it was, with the versions the servers themselves tell."""
     return [
         ("App", f"this project, gunicorn {version('gunicorn')}, Python {_python_version()}"),
-        ("Stripe", "events in Stripe's shape with genuine signatures; nobody paid"),
+        ("Stripe", _describe_stripe(stack)),
         ("Inngest", _describe_inngest(stack)),
         *_describe_supabase(stack),
         ("ElevenLabs", _describe_music(stack)),
     ]
+
+
+def _describe_stripe(stack: Stack) -> str:
+    events = "events in Stripe's shape with genuine signatures; nobody paid"
+    return f"{events}; real API at {stack.stripe.url}" if stack.services.stripe else events
 
 
 def _describe_inngest(stack: Stack) -> str:

@@ -7,6 +7,7 @@ Supabase project        SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY
 Inngest dev server      INNGEST_DEV with its address (1: the usual one, 0: none, use the engine)
 the same, started here  no INNGEST_DEV, and an ``inngest`` program named by INNGEST_CLI or on PATH
 ElevenLabs              ELEVEN_LABS_BASE_URL and ELEVEN_LABS_API_KEY
+Stripe API              STRIPE_API_BASE and STRIPE_SECRET_KEY
 ======================  =========================================================================
 
 The app is told addresses and keys in either case, and cannot tell the difference.
@@ -40,16 +41,13 @@ class RealServices:
 
     supabase: Account | None = None
     music: Account | None = None
+    stripe: Account | None = None
     inngest_url: str | None = None
     inngest_program: str | None = None
 
     @property
     def inngest(self) -> bool:
         return self.inngest_url is not None or self.inngest_program is not None
-
-    @property
-    def any(self) -> bool:
-        return self.inngest or self.supabase is not None or self.music is not None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> RealServices:
@@ -58,6 +56,7 @@ class RealServices:
         return cls(
             supabase=_account(environ, "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"),
             music=_account(environ, "ELEVEN_LABS_BASE_URL", "ELEVEN_LABS_API_KEY"),
+            stripe=_account(environ, "STRIPE_API_BASE", "STRIPE_SECRET_KEY"),
             inngest_url=inngest_url,
             inngest_program=None if environ.get("INNGEST_DEV") else _program(environ),
         )

@@ -69,8 +69,8 @@ class Stack:
     ``folder`` holds the database, the objects and the logs; whoever names it keeps or removes it.
     ``services`` replace our own parts. The attributes of a part that is replaced do not exist:
     ``postgres``, ``postgrest``, ``storage``, ``gateway`` and ``shop`` where the Supabase project is
-    real, ``engine`` or ``provider`` where those are. ``supabase``, ``books``, ``inngest_url`` and
-    ``music`` exist always.
+    real, ``engine``, ``provider`` or ``stripe_api`` where those are. ``supabase``, ``books``,
+    ``music``, ``stripe`` and ``inngest_url`` exist always.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Stack:
         self._app_port = self.ports.app or quiet_port()
         self._provide_supabase()
         self._provide_music()
-        self._start_stripe()
+        self._provide_stripe()
         self._provide_inngest()
         self._start_app()
         self.sender = StripeSender(webhook_url=f"{self.app.url}/api/webhook", secret=WEBHOOK_SECRET)
@@ -136,6 +136,13 @@ class Stack:
             return
         self._start_provider()
         self.music = Account(self.provider.url, MUSIC_KEY)
+
+    def _provide_stripe(self) -> None:
+        if self.services.stripe is not None:
+            self.stripe = self.services.stripe
+            return
+        self._start_stripe()
+        self.stripe = Account(self.stripe_api.url, STRIPE_KEY)
 
     def _provide_inngest(self) -> None:
         """A standing dev server, one that is started here, or else the embedded engine."""
@@ -217,8 +224,8 @@ class Stack:
             "SUPABASE_URL": self.supabase.url,
             "SUPABASE_SERVICE_ROLE_KEY": self.supabase.key,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "STRIPE_SECRET_KEY": STRIPE_KEY,
-            "STRIPE_API_BASE": self.stripe_api.url,
+            "STRIPE_SECRET_KEY": self.stripe.key,
+            "STRIPE_API_BASE": self.stripe.url,
             "ELEVEN_LABS_API_KEY": self.music.key,
             "ELEVEN_LABS_BASE_URL": self.music.url,
             "INNGEST_DEV": self.inngest_url,

@@ -14,6 +14,7 @@ from devstack.configuration_docs import (
     readme_with_table,
 )
 from devstack.demo.catalog import FAULTS
+from songswipe import checkout
 from songswipe.settings import REQUIRED, Settings, variables
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,12 @@ def test_every_make_command_is_a_target() -> None:
 
 def test_every_devstack_command_exists() -> None:
     assert set(re.findall(r"-m devstack (\w+)", README)) <= set(COMMANDS)
+
+
+def test_the_stripe_events_are_those_that_are_handled() -> None:
+    listed = re.findall(r"`((?:checkout\.session|charge|refund)\.[a-z_.]+)`", README)
+
+    assert set(listed) == {*checkout._CHECKOUT_EVENTS, *checkout._PAYMENT_EVENTS}
 
 
 def test_the_faults_are_those_of_the_demo() -> None:

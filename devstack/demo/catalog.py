@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from devstack.demo.music_faults import PROVIDER_DOWN, REJECTED, THROTTLED
+from devstack.demo.music_faults import AUTO_REFUND, PROVIDER_DOWN, REJECTED, THROTTLED
 from devstack.demo.outages import DATABASE_AWAY, INNGEST_AWAY
-from devstack.demo.payment_faults import DUPLICATES, REFUND
+from devstack.demo.payment_faults import DUPLICATES, REFUND, WEBHOOK_LOST
 from devstack.demo.scenarios import Scenario
 
 FAULTS: dict[str, Scenario] = {
@@ -16,7 +16,9 @@ FAULTS: dict[str, Scenario] = {
         DUPLICATES,
         DATABASE_AWAY,
         INNGEST_AWAY,
+        WEBHOOK_LOST,
         REFUND,
+        AUTO_REFUND,
     )
 }
 

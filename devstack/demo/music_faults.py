@@ -73,6 +73,23 @@ def play_provider_down(scene: Scene) -> list[Line]:
     ]
 
 
+def play_auto_refund(scene: Scene) -> list[Line]:
+    scene.stack.faults.add(always(BAD_PROMPT, _is_music))
+    payment = scene.pay()
+    scene.deliver(payment.event)
+    order = scene.follow(payment)
+    refunds = [refund["amount"] for refund in scene.stack.stripe_api.refunds.values()]
+    paid_back = sum(refunds) / 100
+    return [
+        saw_status(order, "refunded"),
+        saw_calls(scene, order, calls=3, bought=0),
+        seen(
+            f"Refunds at Stripe: {len(refunds)}, {paid_back:.2f} in all.",
+            refunds == [payment.session["amount_total"]],
+        ),
+    ]
+
+
 REJECTED = Scenario(
     name="rejected",
     summary="the provider rejects the content of one song",
@@ -94,4 +111,11 @@ PROVIDER_DOWN = Scenario(
     f"{_RETRY_INTERVAL_SECONDS} s between attempts here; Inngest waits 15 s to 2.5 minutes.",
     play=play_provider_down,
     options=Options(retry_interval_seconds=_RETRY_INTERVAL_SECONDS),
+)
+AUTO_REFUND = Scenario(
+    name="auto-refund",
+    summary="the provider rejects all three songs, and AUTO_REFUND is on",
+    done="The provider rejects all three songs, and AUTO_REFUND is true.",
+    play=play_auto_refund,
+    options=Options(app_environ={"AUTO_REFUND": "true"}),
 )

@@ -39,7 +39,7 @@ def play_inngest_away(scene: Scene) -> list[Line]:
     before = scene.order_of(payment)
     scene.set_engine_away(False)
     scene.display.tell(Line("Inngest is back; the sweep is started", "done"))
-    scene.start_sweep(_SWEEP)
+    scene.start_cron(_SWEEP)
     order = scene.follow(payment)
     return [
         seen(

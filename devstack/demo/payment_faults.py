@@ -16,6 +16,7 @@ from devstack.stripe_sender import Attempt
 
 _DELIVERIES = 40
 _RETRY_AFTER_SECONDS = 2
+_RECONCILIATION = "reconcile-payments"
 
 
 def play_duplicates(scene: Scene) -> list[Line]:
@@ -63,6 +64,20 @@ def play_refund(scene: Scene) -> list[Line]:
     ]
 
 
+def play_webhook_lost(scene: Scene) -> list[Line]:
+    payment = scene.pay()
+    orders = len(scene.stack.shop.orders())
+    scene.display.tell(Line("paid, and no webhook comes", "done"))
+    scene.start_cron(_RECONCILIATION)
+    order = scene.follow(payment)
+    return [
+        seen(f"Before the reconciliation there were {orders or 'no'} orders.", orders == 0),
+        saw_status(order, "completed"),
+        saw_songs(scene, order, expected=3),
+        saw_calls(scene, order, calls=3, bought=3),
+    ]
+
+
 DUPLICATES = Scenario(
     name="duplicates",
     summary="forty deliveries of one payment at once",
@@ -75,4 +90,11 @@ REFUND = Scenario(
     done=f"The provider puts all three songs off (429, Retry-After: {_RETRY_AFTER_SECONDS}). "
     "While they wait, the payment is refunded in full.",
     play=play_refund,
+)
+WEBHOOK_LOST = Scenario(
+    name="webhook-lost",
+    summary="Stripe's event never arrives",
+    done="The event of a payment never arrives. The daily reconciliation with Stripe is started by "
+    "hand.",
+    play=play_webhook_lost,
 )

@@ -19,7 +19,8 @@ def report_order(scene: Scene, order: Row) -> None:
 
 def report_dead_letters(scene: Scene, order: Row) -> None:
     for letter in scene.stack.books.dead_letters_of(order["id"]):
-        scene.display.say("\nDead letter, the row in failed_jobs:")
+        resolved = f", resolved: {letter['notes']}" if letter["resolved_at"] else ""
+        scene.display.say(f"\nDead letter, the row in failed_jobs{resolved}")
         columns = ("job_type", "order_id", "event_data", "error_message", "retry_count")
         _say_pairs(scene.display, [(column, _cell(letter[column])) for column in columns])
 

@@ -56,6 +56,8 @@ class Scene:
         session = checkout_session(
             user_id=customer.user_id, customization_id=customer.customization_id
         )
+        if self.stack.services.stripe is None:
+            self.stack.loop.call(lambda: self.stack.stripe_api.add_session(session))
         return Payment(session, stripe_events.checkout_completed(session))
 
     def deliver(self, event: Json) -> Attempt:
@@ -79,6 +81,7 @@ class Scene:
         with self.display.moving():
             order = self._watch(payment, lambda order, _: order["status"] in FINAL)
             self.settle()
+            order = self.order_of(payment) or order
             self._show(order)
         self.order = order
         return order
@@ -122,8 +125,8 @@ class Scene:
 
         self.stack.loop.call(set_away)
 
-    def start_sweep(self, function: str) -> None:
-        """Fires the cron function that is otherwise started every two minutes."""
+    def start_cron(self, function: str) -> None:
+        """Starts a cron function now instead of when it is due."""
         self.stack.loop.call(lambda: self.stack.engine.fire_cron(f"{APP_ID}-{function}"))
 
     def order_of(self, payment: Payment) -> Row | None:
