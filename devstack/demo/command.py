@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,16 +75,25 @@ def _perform(scenario: Scenario, arguments: argparse.Namespace, display: Display
         scenario.options, compose_seconds=arguments.seconds_per_song, song_seconds=_SONG_SECONDS
     )
     display.say(scenario.done)
-    with signals_deferred():
-        folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
-    try:
+    with _temporary_folder() as folder:
         began = time.monotonic()
         with Stack(folder, options, services=services) as stack:
             display.tell(Line(f"everything is up after {_since(began)}", "done"))
             return _play(scenario, Scene(stack, display, arguments.songs))
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Gone at the end, whenever a signal comes."""
+    folder = None
+    try:
+        with signals_deferred():
+            folder = Path(tempfile.mkdtemp(prefix="songswipe-demo-"))
+        yield folder
     finally:
         hold_signals()
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _play(scenario: Scenario, scene: Scene) -> bool:

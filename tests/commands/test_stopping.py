@@ -22,7 +22,7 @@ def test_a_signal_ends_the_demo_and_everything_it_started(
     process = commands.start("demo", "--seconds-per-song", "20")
     read_until(process, moment)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 128 + number
     assert "Traceback" not in output
