@@ -6,14 +6,30 @@ import os
 import sys
 
 from dotenv import load_dotenv
+from gunicorn.workers.gthread import ThreadWorker
 
 load_dotenv()
+
+
+class Worker(ThreadWorker):
+    """gthread, which on SIGTERM stops accepting but keeps its socket until its last request ends.
+
+    Whoever connects meanwhile would wait in the socket's queue, and in the end be cut off. A closed
+    socket refuses them at once, so that Stripe, Inngest or a load balancer ask elsewhere or again.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
 
 bind = os.environ.get("BIND") or f"0.0.0.0:{os.environ.get('PORT') or '8000'}"
 
 # A step waits minutes for a song and costs a thread, not a processor. More requests than threads
 # would queue unseen, so there are plenty: Stripe must not wait behind songs.
-worker_class = "gthread"
+worker_class = Worker
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = int(os.environ.get("WEB_THREADS") or 100)
 
