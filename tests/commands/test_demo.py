@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Commands
+from run_commands import Commands
 
 from devstack.demo import main
 from devstack.demo.catalog import FAULTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 
-from conftest import Commands, read_until
+from run_commands import Commands, read_until
 
 from devstack.dev.command import app_variables
 from devstack.serving import HOST, free_port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from conftest import PROJECT, Commands
+from run_commands import PROJECT, Commands
 
 VERBS = {"help", "demo", "dev", "test", "lint", "check", "chaos", "docs", "setup", "clean"}
 

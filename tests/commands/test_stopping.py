@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from conftest import Commands, read_until
+from run_commands import Commands, read_until
 
 
 @pytest.mark.parametrize(
