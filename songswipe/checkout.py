@@ -66,12 +66,14 @@ class PaymentChange:
 
     ``amount_refunded`` is what the whole charge has given back so far, ``refund_amount`` what this
     refund gives back. ``ends_payment``: Stripe says that nothing is left, or the bank may take it.
+    ``refund_failed``: money that was on its way back has not arrived.
     """
 
     payment_intent: str
     amount_refunded: int | None = None
     refund_amount: int | None = None
     ends_payment: bool = False
+    refund_failed: bool = False
 
 
 Decision = Ignored | CheckoutChange | PaymentChange
@@ -174,7 +176,9 @@ def decide_refund(refund: Mapping[str, Any]) -> Decision:
         return Ignored("no_payment_intent")
     under_way = refund.get("status") in ("pending", "requires_action", "succeeded")
     return PaymentChange(
-        payment_intent, refund_amount=_amount(refund.get("amount")) if under_way else None
+        payment_intent,
+        refund_amount=_amount(refund.get("amount")) if under_way else None,
+        refund_failed=refund.get("status") in ("failed", "canceled"),
     )
 
 

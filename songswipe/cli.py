@@ -50,6 +50,9 @@ def create_commands(sweep: Sweep, reconciliation: Reconciliation) -> AppGroup:
     return orders
 
 
+_LONGEST_AGE = timedelta(days=3650)
+
+
 class _Age(click.ParamType[timedelta]):
     """A length of time: a whole number and m, h or d."""
 
@@ -62,7 +65,10 @@ class _Age(click.ParamType[timedelta]):
         if found is None:
             raise click.BadParameter(f"{value!r} is not a time such as 90m, 72h or 7d")
         unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-        return timedelta(**{unit: int(found[1])})
+        age = timedelta(**{unit: int(found[1])})
+        if age > _LONGEST_AGE:
+            raise click.BadParameter(f"{value!r} is more than {_LONGEST_AGE.days} days")
+        return age
 
 
 _AGE = _Age()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from songswipe.checkout import (
 )
 from songswipe.errors import HandoverError, InvalidEventError, PaymentsRefusedError
 from songswipe.events import EventSender
+from songswipe.models import GenerationRequest
 from songswipe.payments import Payments
 from songswipe.store import OrderPayment, Store
 
@@ -34,10 +35,13 @@ T = TypeVar("T")
 _SEND_TIMEOUT_SECONDS = 5.0
 # Ids in one look into the database; they travel in an address, which may not be too long.
 _LOOKUP = 50
+# A bank transfer can take two weeks, and then its session is older than what is listed.
+_DELAYED_PAYMENT = timedelta(days=30)
 _COMPLETED = "checkout.session.completed"
 # For what a session says, the states of its order that have not heard of it. None: no order.
 _UNTOLD: dict[str, set[str | None]] = {"paid": {None, "pending", "canceled"}, "pending": {None}}
-_ENDED_OR_UNPAID = ("refunded", "pending", "canceled")
+_PAID = ("paid", "generating", "completed", "failed")
+_TAKEN_IN = ("created", "updated", "dead_lettered")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,26 @@ class Outcome:
     skipped: list[str]
 
 
+@dataclass
+class _GivenBack:
+    """What Stripe lists of refunds, added up for each payment, and of disputes."""
+
+    seen: int = 0
+    refunds: dict[str, PaymentChange] = field(default_factory=dict)
+    disputes: dict[str, PaymentChange] = field(default_factory=dict)
+
+    def of(self, payment_intent: str | None) -> list[tuple[str, PaymentChange]]:
+        return [
+            (what, changes[payment_intent])
+            for what, changes in (("refund", self.refunds), ("dispute", self.disputes))
+            if payment_intent in changes
+        ]
+
+    def all(self) -> Iterator[tuple[str, PaymentChange]]:
+        for payment_intent in self.refunds | self.disputes:
+            yield from self.of(payment_intent)
+
+
 @dataclass(frozen=True)
 class Reconciliation:
     store: Store
@@ -72,30 +96,71 @@ class Reconciliation:
         """Raises a PaymentsError or a store's error; what was taken in by then stays, and another
         call goes on from there."""
         began = self.now() - since
-        seen, corrections, skipped = 0, [], []
-        for look in (self._sessions, self._refunds, self._disputes):
+        given_back = _GivenBack()
+        skipped: list[str] = []
+        for look in (self._list_refunds, self._list_disputes):
             try:
-                number, found = look(began, dry_run)
+                look(began, given_back)
             except PaymentsRefusedError as error:
-                if look == self._sessions:
-                    raise
                 # A restricted key may do for the sessions, which matter most.
                 skipped.append(str(error))
-                continue
-            seen += number
-            corrections += found
-        return Outcome(seen, corrections, skipped)
+        seen, corrections = self._sessions(began, given_back, dry_run)
+        corrections += self._payments_of_orders(given_back, dry_run)
+        return Outcome(seen + given_back.seen, corrections, skipped)
 
-    def _sessions(self, since: datetime, dry_run: bool) -> tuple[int, list[Correction]]:
+    def _list_refunds(self, since: datetime, given_back: _GivenBack) -> None:
+        """Refunds of one payment add up; together they may be all of it."""
+        totals: dict[str, int] = defaultdict(int)
+        for refund in self.payments.refunds(since):
+            given_back.seen += 1
+            change = decide_refund(refund)
+            if isinstance(change, PaymentChange) and change.refund_amount:
+                totals[change.payment_intent] += change.refund_amount
+        given_back.refunds = {
+            payment_intent: PaymentChange(payment_intent, amount_refunded=total)
+            for payment_intent, total in totals.items()
+        }
+
+    def _list_disputes(self, since: datetime, given_back: _GivenBack) -> None:
+        for dispute in self.payments.disputes(since):
+            given_back.seen += 1
+            change = decide_dispute(dispute)
+            if isinstance(change, PaymentChange):
+                given_back.disputes[change.payment_intent] = change
+
+    def _sessions(
+        self, since: datetime, given_back: _GivenBack, dry_run: bool
+    ) -> tuple[int, list[Correction]]:
         seen, corrections = 0, []
-        for sessions in _batches(self.payments.completed_sessions(since)):
+        for sessions in _batches(self._every_session(since)):
             seen += len(sessions)
-            ours = [(s, c) for s in sessions if (c := self._checkout_change(s)) is not None]
-            known = self.store.load_session_states([change.session_id for _, change in ours])
-            for session, change in ours:
-                if known.get(change.session_id) in _UNTOLD[change.outcome]:
-                    corrections.append(self._take_session(session, change, dry_run))
+            for session, change in self._untold(sessions):
+                corrections += self._take_session(session, change, given_back, dry_run)
         return seen, corrections
+
+    def _every_session(self, since: datetime) -> Iterator[dict[str, Any]]:
+        listed = set()
+        for session in self.payments.completed_sessions(since):
+            listed.add(session["id"])
+            yield session
+        for session_id in self.store.load_pending_sessions(self.now() - _DELAYED_PAYMENT):
+            if session_id not in listed:
+                session_now = self.payments.find_session(session_id)
+                if session_now is not None:
+                    yield session_now
+
+    def _untold(
+        self, sessions: Sequence[dict[str, Any]]
+    ) -> list[tuple[dict[str, Any], CheckoutChange]]:
+        """The sessions that are ours and of whose state we have not heard."""
+        ours = [(s, c) for s in sessions if (c := self._checkout_change(s)) is not None]
+        known = self.store.load_session_states([change.session_id for _, change in ours])
+        untold = [(s, c) for s, c in ours if known.get(c.session_id) in _UNTOLD[c.outcome]]
+        if not untold:
+            return []
+        # Some were looked at before and left, an unpaid one of no known customer for example.
+        looked_at = self.store.find_events([_event_id(change) for _, change in untold])
+        return [(s, c) for s, c in untold if _event_id(c) not in looked_at]
 
     def _checkout_change(self, session: dict[str, Any]) -> CheckoutChange | None:
         if session.get("livemode") is not self.livemode:
@@ -107,56 +172,64 @@ class Reconciliation:
         return change if isinstance(change, CheckoutChange) else None
 
     def _take_session(
-        self, session: dict[str, Any], change: CheckoutChange, dry_run: bool
-    ) -> Correction:
+        self,
+        session: dict[str, Any],
+        change: CheckoutChange,
+        given_back: _GivenBack,
+        dry_run: bool,
+    ) -> list[Correction]:
+        # First what was given back of it, so that nothing is bought for an order that is over.
+        corrections = [
+            self._take_payment(what, None, _with_end(payment, change.amount), dry_run)
+            for what, payment in given_back.of(change.payment_intent)
+        ]
         if dry_run:
-            return Correction("session", change.session_id, "found")
-        # One id for one state of a session, so that a repeat is the same event.
-        event = self._event(f"reconcile-{change.session_id}-{change.outcome}", _COMPLETED, session)
+            return [*corrections, Correction("session", change.session_id, "found")]
+        event = self._event(_event_id(change), _COMPLETED, session)
         recorded = self.store.record_checkout(event, change)
         order_id = recorded.request.order_id if recorded.request else None
         if recorded.hand_over and recorded.request is not None:
-            try:
-                self.sender.request_generation(recorded.request, _SEND_TIMEOUT_SECONDS)
-                self.store.mark_handed_over(recorded.request.order_id)
-            except HandoverError as error:
-                log.warning("order %s stays with the sweep: %s", order_id, error)
-        return self._corrected("session", change.session_id, recorded.action, order_id)
+            self._hand_over(recorded.request)
+        if recorded.action in _TAKEN_IN:
+            done = self._corrected("session", change.session_id, recorded.action, order_id)
+            corrections.append(done)
+        return corrections
 
-    def _refunds(self, since: datetime, dry_run: bool) -> tuple[int, list[Correction]]:
-        """Refunds of one payment add up; together they may be all of it."""
-        seen = 0
-        totals: dict[str, int] = defaultdict(int)
-        for refund in self.payments.refunds(since):
-            seen += 1
-            change = decide_refund(refund)
-            if isinstance(change, PaymentChange) and change.refund_amount:
-                totals[change.payment_intent] += change.refund_amount
-        changes = [PaymentChange(pi, amount_refunded=total) for pi, total in totals.items()]
-        return seen, self._take_payments("refund", changes, dry_run)
+    def _hand_over(self, request: GenerationRequest) -> None:
+        try:
+            self.sender.request_generation(request, _SEND_TIMEOUT_SECONDS)
+            self.store.mark_handed_over(request.order_id)
+        except HandoverError as error:
+            log.warning("order %s stays with the sweep: %s", request.order_id, error)
 
-    def _disputes(self, since: datetime, dry_run: bool) -> tuple[int, list[Correction]]:
-        decisions = [decide_dispute(dispute) for dispute in self.payments.disputes(since)]
-        changes = [change for change in decisions if isinstance(change, PaymentChange)]
-        return len(decisions), self._take_payments("dispute", changes, dry_run)
-
-    def _take_payments(
-        self, what: str, changes: Sequence[PaymentChange], dry_run: bool
-    ) -> list[Correction]:
+    def _payments_of_orders(self, given_back: _GivenBack, dry_run: bool) -> list[Correction]:
         corrections = []
-        for batch in _batches(changes):
-            orders = self.store.load_payments([change.payment_intent for change in batch])
-            for change in batch:
+        for batch in _batches(given_back.all()):
+            orders = self.store.load_payments([change.payment_intent for _, change in batch])
+            for what, change in batch:
                 order = orders.get(change.payment_intent)
-                if order is not None and (news := _news(order, change)) is not None:
+                if order is not None and (news := self._news(order, change)) is not None:
                     corrections.append(self._take_payment(what, order, news, dry_run))
         return corrections
 
+    def _news(self, order: OrderPayment, change: PaymentChange) -> PaymentChange | None:
+        """The change, if the order has not heard of it; with the end of the payment worked out."""
+        change = _with_end(change, order.amount)
+        if not change.ends_payment and order.status != "refunded":
+            # The rest may have been given back before the time that was looked at.
+            refunds = [decide_refund(r) for r in self.payments.refunds_of(change.payment_intent)]
+            total = sum(r.refund_amount or 0 for r in refunds if isinstance(r, PaymentChange))
+            change = _with_end(replace(change, amount_refunded=total), order.amount)
+        if change.ends_payment and order.status in _PAID:
+            return change
+        return change if (change.amount_refunded or 0) > (order.amount_refunded or 0) else None
+
     def _take_payment(
-        self, what: str, order: OrderPayment, change: PaymentChange, dry_run: bool
+        self, what: str, order: OrderPayment | None, change: PaymentChange, dry_run: bool
     ) -> Correction:
+        order_id = order.order_id if order is not None else None
         if dry_run:
-            return Correction(what, change.payment_intent, "found", order.order_id)
+            return Correction(what, change.payment_intent, "found", order_id)
         event_id = f"reconcile-{what}-{change.payment_intent}-{change.amount_refunded or 'all'}"
         recorded = self.store.record_refund(self._event(event_id, f"reconcile.{what}", {}), change)
         if recorded.cancel_run and recorded.order_id is not None:
@@ -175,13 +248,16 @@ class Reconciliation:
         return StripeEvent(event_id, event_type, self.now(), self.livemode, subject, raw)
 
 
-def _news(order: OrderPayment, change: PaymentChange) -> PaymentChange | None:
-    """The change, if the order has not heard of it; with the end of the payment worked out."""
+def _event_id(change: CheckoutChange) -> str:
+    """One id for one state of a session, so that a repeat is the same event."""
+    return f"reconcile-{change.session_id}-{change.outcome}"
+
+
+def _with_end(change: PaymentChange, amount: int | None) -> PaymentChange:
+    """The same, knowing what was paid: refunds that come to all of it are the payment's end."""
     total = change.amount_refunded or 0
-    ends = change.ends_payment or (order.amount is not None and 0 < order.amount <= total)
-    if ends and order.status not in _ENDED_OR_UNPAID:
-        return replace(change, ends_payment=True)
-    return change if total > (order.amount_refunded or 0) else None
+    is_all = amount is not None and 0 < amount <= total
+    return replace(change, ends_payment=change.ends_payment or is_all)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

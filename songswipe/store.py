@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -140,13 +141,14 @@ class Store:
         return RecordedRefund(row["action"], row["order_id"], row["status"], row["cancel_run"])
 
     def load_session_states(self, session_ids: list[str]) -> dict[str, str]:
-        """The state of each session's order, or ``dead_lettered``; neither: no entry."""
+        """The state of each session's order; ``dead_lettered`` where there is none for that reason,
+        ``deleted`` where there was one once. A session that was never taken in has no entry."""
         with _our_errors():
-            orders = _rows(
-                self._client.table("orders")
-                .select("stripe_session_id,status")
+            events = _rows(
+                self._client.table("stripe_events")
+                .select("stripe_session_id")
+                .in_("outcome", ["created", "updated"])
                 .in_("stripe_session_id", session_ids)
-                .is_("duplicate_of", None)
                 .execute()
             )
             letters = _rows(
@@ -156,8 +158,41 @@ class Store:
                 .in_("stripe_session_id", session_ids)
                 .execute()
             )
-        states = {row["stripe_session_id"]: "dead_lettered" for row in letters}
-        return states | {row["stripe_session_id"]: row["status"] for row in orders}
+            orders = _rows(
+                self._client.table("orders")
+                .select("stripe_session_id,status")
+                .in_("stripe_session_id", session_ids)
+                .is_("duplicate_of", None)
+                .execute()
+            )
+        return (
+            {row["stripe_session_id"]: "deleted" for row in events}
+            | {row["stripe_session_id"]: "dead_lettered" for row in letters}
+            | {row["stripe_session_id"]: row["status"] for row in orders}
+        )
+
+    def load_pending_sessions(self, since: datetime) -> list[str]:
+        """The sessions of orders made since then whose payment has not come yet."""
+        with _our_errors():
+            rows = _rows(
+                self._client.table("orders")
+                .select("stripe_session_id")
+                .eq("status", "pending")
+                .gte("created_at", since.isoformat())
+                .is_("duplicate_of", None)
+                .not_.is_("stripe_session_id", None)
+                .order("created_at")
+                .execute()
+            )
+        return [row["stripe_session_id"] for row in rows]
+
+    def find_events(self, event_ids: list[str]) -> set[str]:
+        """Those among the events that are stored already."""
+        with _our_errors():
+            rows = _rows(
+                self._client.table("stripe_events").select("id").in_("id", event_ids).execute()
+            )
+        return {row["id"] for row in rows}
 
     def load_payments(self, payment_intents: list[str]) -> dict[str, OrderPayment]:
         """What each payment intent's order knows of its money."""

@@ -137,6 +137,12 @@ class Webhook:
             recorded.action,
             recorded.order_id,
         )
+        if change.refund_failed:
+            log.warning(
+                "order %s: a refund of payment %s failed; pay it back in another way",
+                recorded.order_id,
+                change.payment_intent,
+            )
         if recorded.cancel_run and recorded.order_id is not None:
             try:
                 self.sender.cancel_generation(recorded.order_id, budget.left_seconds)

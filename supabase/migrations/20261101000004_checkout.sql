@@ -16,6 +16,7 @@ returns table (order_id uuid, user_id uuid, customization_id uuid, status text, 
 language plpgsql set search_path = '' as $$
 declare
   o public.orders;
+  was public.orders;
   problem text := p_problem;
   target text := p_outcome;
   done text;
@@ -29,28 +30,21 @@ begin
 
   if found then
     done := 'known';
+    was := o;
+    o.payment_intent := coalesce(o.payment_intent, p_payment_intent);
+    o.currency := coalesce(o.currency, p_currency);
+    o.amount := coalesce(o.amount, p_amount);
+    o.amount_refunded := greatest(o.amount_refunded, public.payment_refunded(o.payment_intent));
     if (p_outcome = 'paid' and o.status in ('pending', 'canceled'))
         or (p_outcome = 'canceled' and o.status = 'pending') then
-      if p_outcome = 'paid' and public.payment_ended(
-          coalesce(o.payment_intent, p_payment_intent), coalesce(o.amount, p_amount)) then
-        target := 'refunded';
-      end if;
+      o.status := case when p_outcome = 'paid' and public.payment_ended(o.payment_intent, o.amount)
+        then 'refunded' else p_outcome end;
       done := 'updated';
-    else
-      target := o.status;
     end if;
-    update public.orders set status = target,
-      payment_intent = coalesce(orders.payment_intent, p_payment_intent),
-      currency = coalesce(orders.currency, p_currency),
-      amount = coalesce(orders.amount, p_amount)
-    where id = o.id
-      and (orders.status, orders.payment_intent, orders.currency, orders.amount) is distinct from
-        (target, coalesce(orders.payment_intent, p_payment_intent),
-         coalesce(orders.currency, p_currency), coalesce(orders.amount, p_amount))
-    returning * into o;
-    if not found then
-      select * into o from public.orders
-      where stripe_session_id = p_session_id and duplicate_of is null;
+    if o is distinct from was then
+      update public.orders set status = o.status, payment_intent = o.payment_intent,
+        currency = o.currency, amount = o.amount, amount_refunded = o.amount_refunded
+      where id = o.id;
     end if;
   else
     if problem is null then
@@ -66,7 +60,9 @@ begin
       done := 'ignored';
       problem := 'nothing to cancel';
     elsif problem is not null then
-      done := case when p_outcome = 'paid' then 'dead_lettered' else 'ignored' end;
+      -- Nobody has to look after money that was not taken, or was given back.
+      done := case when p_outcome = 'paid' and not public.payment_ended(p_payment_intent, p_amount)
+        then 'dead_lettered' else 'ignored' end;
       if done = 'dead_lettered' then
         insert into public.failed_jobs (job_type, stripe_session_id, event_data, error_message, retry_count)
         values ('checkout', p_session_id, p_event_data, problem, 0)
@@ -77,9 +73,9 @@ begin
         target := 'refunded';
       end if;
       insert into public.orders (user_id, customization_id, stripe_session_id, payment_intent,
-        status, amount, currency)
+        status, amount, currency, amount_refunded)
       values (p_user_id, p_customization_id, p_session_id, p_payment_intent, target, p_amount,
-        p_currency)
+        p_currency, public.payment_refunded(p_payment_intent))
       returning * into o;
       done := 'created';
       update public.failed_jobs f set resolved_at = now(), notes = concat_ws(' ', f.notes, 'Order made.')
@@ -116,11 +112,18 @@ language sql stable set search_path = '' as $$
       and (e.ends_payment or (p_amount > 0 and e.refund_amount >= p_amount)));
 $$;
 
+-- What is known to have been given back of a payment so far; null where nothing was.
+create or replace function public.payment_refunded(p_payment_intent text) returns integer
+language sql stable set search_path = '' as $$
+  select max(greatest(e.amount_refunded, e.refund_amount)) from public.stripe_events e
+  where e.payment_intent = p_payment_intent;
+$$;
+
 -- Stores one event about a refund or a dispute. p_ends_payment: Stripe says that nothing is left of
 -- the payment; a single refund of the whole amount says the same. A paid order then ends as refunded
 -- and nothing more is bought for it; one that was never paid waits for what its payment becomes. The
--- event may arrive before the order: then record_checkout finds it. One row; action is updated,
--- recorded or known.
+-- event may arrive before the order: then record_checkout finds it. A paid session that could not
+-- become an order needs nobody's care any more. One row; action is updated, recorded or known.
 create or replace function public.record_refund(
   p_event_id text, p_event_type text, p_event_created timestamptz, p_payment_intent text,
   p_amount_refunded integer, p_refund_amount integer, p_ends_payment boolean)
@@ -160,14 +163,20 @@ begin
       perform public.fail_unfinished(o.id, 'refunded');
       perform public.resolve_dead_letters(o.id, 'Refunded.');
     end if;
+  elsif p_ends_payment then
+    update public.failed_jobs f set resolved_at = now(), notes = concat_ws(' ', f.notes, 'Refunded.')
+    where f.job_type = 'checkout' and f.resolved_at is null and f.stripe_session_id in (
+      select e.stripe_session_id from public.stripe_events e
+      where e.payment_intent = p_payment_intent);
   end if;
   return query select o.id, o.status, done, coalesce(o.status = 'refunded', false);
 end $$;
 
 -- Decides, once, that a failed order is paid back by the service itself: it has no song, money was
 -- taken, and the fault was not the operator's (a key, a plan, a quota), who would rather mend it and
--- play the run again. From here on no run of the order buys anything. Returns the payment intent, and
--- no row where no refund is due.
+-- play the run again. Whoever has closed the dead letter by hand has dealt with it in another way.
+-- From here on no run of the order buys anything. Returns the payment intent, and no row where no
+-- refund is due.
 create or replace function public.request_refund(p_order_id uuid) returns setof text
 language plpgsql set search_path = '' as $$
 declare o public.orders;
@@ -181,7 +190,10 @@ begin
              where v.order_id = o.id and v.generation_status = 'complete') then
     return;
   end if;
-  if public.is_operators_business(o.id) then return; end if;
+  if o.refund_requested_at is null
+      and (public.is_operators_business(o.id) or not public.has_open_dead_letter(o.id)) then
+    return;
+  end if;
   update public.orders set refund_requested_at = coalesce(refund_requested_at, now())
   where id = o.id;
   return next o.payment_intent;
@@ -195,15 +207,24 @@ language sql stable set search_path = '' as $$
         where q.order_id = p_order_id order by q.opened_at desc limit 1));
 $$;
 
--- Stripe has taken the refund that request_refund decided on.
+create or replace function public.has_open_dead_letter(p_order_id uuid) returns boolean
+language sql stable set search_path = '' as $$
+  select exists (select from public.failed_jobs j
+    where j.order_id = p_order_id and j.resolved_at is null);
+$$;
+
+-- Stripe has taken the refund that request_refund decided on. A song that turned up meanwhile stays
+-- the customer's.
 create or replace function public.mark_refunded(p_order_id uuid, p_refund_id text) returns text
 language plpgsql set search_path = '' as $$
 declare state text;
 begin
   update public.orders set refund_id = p_refund_id, amount_refunded = amount,
-    status = case when status = 'failed' then 'refunded' else status end
+    status = case when status in ('paid', 'generating', 'completed', 'failed') then 'refunded'
+      else status end
   where id = p_order_id returning status into state;
   if state = 'refunded' then
+    perform public.fail_unfinished(p_order_id, 'refunded');
     perform public.resolve_dead_letters(p_order_id, 'Refunded automatically.');
   end if;
   return coalesce(state, 'missing');

@@ -42,7 +42,8 @@ language sql stable set search_path = '' as $$
     where f.status = 'failed' and f.complete = 0 and f.payment_intent is not null
       and f.amount > 0 and f.refund_id is null
       and (f.refund_requested_at is not null
-        or (p_auto_refund and not public.is_operators_business(f.id)))
+        or (p_auto_refund and public.has_open_dead_letter(f.id)
+          and not public.is_operators_business(f.id)))
     union all
     select 'contradiction', f.id from final f
     where (f.status = 'failed' and f.complete > 0) or (f.status = 'completed' and f.complete = 0)

@@ -74,8 +74,8 @@ begin
     'touch_updated_at', 'resolve_dead_letters', 'mark_handed_over', 'begin_generation',
     'claim_variant', 'finish_variant', 'close_purchase', 'keep_audio', 'kept_audio', 'release_claim',
     'fail_unfinished', 'finalize_order', 'record_failure', 'record_checkout', 'checkout_problem',
-    'payment_ended', 'record_refund', 'sweep_findings', 'settle_order',
-    'request_refund', 'is_operators_business', 'mark_refunded']
+    'payment_ended', 'payment_refunded', 'record_refund', 'sweep_findings', 'settle_order',
+    'request_refund', 'is_operators_business', 'has_open_dead_letter', 'mark_refunded']
   loop
     execute format('revoke execute on function public.%I from public, anon, authenticated', routine);
     execute format('grant execute on function public.%I to service_role', routine);
