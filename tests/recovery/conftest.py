@@ -14,7 +14,7 @@ from devstack.stack import Options, Stack
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     options = Options(
         retry_interval_seconds=1.0,
-        time_scale=0.05,
+        time_scale=0.04,
         song_seconds=0.3,
         run_cron=False,
         app_environ=APP_ENVIRON,

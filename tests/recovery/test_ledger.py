@@ -21,7 +21,7 @@ from devstack.provider_faults import (
 )
 
 MUSIC = on("music")
-LATE = Fault(delay_seconds=2.6)
+LATE = Fault(delay_seconds=4.5)
 """Longer than the service reads: the song is made, and nobody is there to take it."""
 
 

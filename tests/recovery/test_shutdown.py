@@ -14,7 +14,7 @@ from world import Paid
 from devstack.app_process import AppProcess
 from devstack.serving import HOST
 
-COMPOSE_SECONDS = 1.8
+COMPOSE_SECONDS = 1.4
 AT_ONCE_SECONDS = 1.0
 
 
@@ -55,20 +55,17 @@ def test_songs_that_are_being_made_are_finished(world: RecoveryWorld) -> None:
 
 
 def test_new_connections_are_refused_at_once(world: RecoveryWorld) -> None:
-    """While the songs are still being made; what Stripe sends it will send again."""
+    """While the songs are still being made. What Stripe wanted to send it will send again."""
     paid = order_being_made(world, COMPOSE_SECONDS)
     app = world.stack.app
     began = time.monotonic()
     app.terminate()
     world.eventually(lambda: is_refused(app), "the port is closed")
     refused_after, songs_made = time.monotonic() - began, world.provider.songs_made
-    answer = world.deliver(world.paid_event(world.shop.add_customer()))
 
     assert refused_after < AT_ONCE_SECONDS
     assert songs_made == 0
-    assert answer.status is None
     assert app.wait(20) == 0
-    assert len(world.shop.orders()) == 1
     assert world.states(paid) == ["complete"] * 3
 
 
