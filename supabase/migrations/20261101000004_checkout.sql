@@ -132,6 +132,8 @@ language plpgsql set search_path = '' as $$
 declare
   o public.orders;
   was text;
+  ended boolean;
+  given_back integer;
   done text := 'recorded';
 begin
   perform pg_advisory_xact_lock(hashtextextended(p_payment_intent, 1));
@@ -148,11 +150,14 @@ begin
   order by created_at limit 1 for update;
   if found then
     was := o.status;
-    update public.orders set
-      status = case when was in ('paid', 'generating', 'completed', 'failed')
-        and public.payment_ended(p_payment_intent, o.amount) then 'refunded' else was end,
-      amount_refunded = greatest(orders.amount_refunded, p_amount_refunded, p_refund_amount)
-    where id = o.id returning * into o;
+    ended := was in ('paid', 'generating', 'completed', 'failed')
+      and public.payment_ended(p_payment_intent, o.amount);
+    given_back := greatest(o.amount_refunded, p_amount_refunded, p_refund_amount);
+    if ended or given_back is distinct from o.amount_refunded then
+      update public.orders set status = case when ended then 'refunded' else was end,
+        amount_refunded = given_back
+      where id = o.id returning * into o;
+    end if;
     if o.status <> was then
       done := 'updated';
       -- Only now is it certain that no purchase can start: claims wait for this row.

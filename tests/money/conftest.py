@@ -9,6 +9,7 @@ from devstack.stack import Options, Stack
 
 REFUNDING_ENVIRON = {
     "AUTO_REFUND": "true",
+    "STRIPE_RECONCILE_CRON": "3 */6 * * *",
     "PATIENCE_SECONDS": "0.3",
     "SUPABASE_TIMEOUT_SECONDS": "3",
     "MUSIC_CONNECT_TIMEOUT_SECONDS": "3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from world import Json, Paid, World
 
 from devstack import stripe_events
 from devstack.app_process import PROJECT
+from devstack.faults import Call, Fault
 from devstack.keys import SECRET_KEY
 from devstack.shop import Customer, Row
 from devstack.stack import Stack
@@ -88,10 +90,19 @@ class MoneyWorld(World):
         self.stripe.add_session(made)
         return made
 
+    def pay_in_stripe(self, **session: Any) -> Paid:
+        """A customer pays, Stripe's API knows it, and Stripe says so once."""
+        customer = self.shop.add_customer()
+        event = self.paid_event(customer, **session)
+        self.stripe.add_session(event["data"]["object"])
+        paid = Paid(customer, event, self.deliver(event))
+        assert paid.answer.status == 200, paid.answer
+        return paid
+
     def buy_in_stripe(self, **session: Any) -> Paid:
-        """An order with its three songs, whose session Stripe's API knows."""
-        paid = self.buy(**session)
-        self.stripe.add_session(paid.session)
+        """The same, and whatever follows has ended."""
+        paid = self.pay_in_stripe(**session)
+        self.rest()
         return paid
 
     def deliver_at_once(self, events: Iterable[Json]) -> list[Attempt]:
@@ -106,6 +117,27 @@ class MoneyWorld(World):
         return self.deliver(
             stripe_events.charge_refunded(paid.session["payment_intent"], amount, amount)
         )
+
+    def hold(self, matches: Callable[[Call], bool]) -> threading.Event:
+        """Matching calls are kept waiting and never carried out; set once there is one."""
+        reached = threading.Event()
+
+        def rule(call: Call) -> Fault | None:
+            if not matches(call):
+                return None
+            reached.set()
+            return Fault(delay_seconds=_WAIT_SECONDS, cut="before")
+
+        self.faults.add(rule)
+        return reached
+
+    def crash(self, once: threading.Event) -> None:
+        """``kill -9`` of the whole service at that moment; then it is started again."""
+        assert once.wait(_WAIT_SECONDS), "the call was never made"
+        self.stack.app.kill()
+        self.faults.clear()
+        self.rest()
+        self.stack.app.start()
 
     # The operator
 
