@@ -33,6 +33,7 @@ class Child:
         folder: Path | None = None,
     ) -> None:
         self.log = log
+        self._stopped = False
         flags = ["--unprivileged"] if unprivileged else []
         with log.open("ab") as output:
             self._guard = subprocess.Popen(
@@ -57,17 +58,26 @@ class Child:
         return self._guard.poll() is None
 
     def stop(self) -> None:
-        """Interrupt the program and wait until it is gone. May be called twice."""
+        """Interrupt the program and wait until it is gone. What it started and left behind is
+        killed. May be called twice."""
+        if self._stopped:
+            return
         if self._guard.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.close()
         self._guard.wait(_STOP_SECONDS)
+        self._kill_group()
+        self._stopped = True
 
     def kill(self) -> None:
         """Kill the program and everything that it started, at once and without a warning."""
+        if not self._stopped:
+            self._kill_group()
+        self.stop()
+
+    def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._guard.pid, signal.SIGKILL)
-        self.stop()
 
     def log_tail(self, lines: int = 12) -> str:
         """The last lines that the program wrote, for the message of an error."""

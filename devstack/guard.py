@@ -109,6 +109,8 @@ def _wait(child: int, wakeup: int) -> int:
             kill_at = time.monotonic() + GRACE_SECONDS
         elif time.monotonic() >= kill_at:
             os.kill(child, signal.SIGKILL)
+            if os.getpgrp() == os.getpid():  # what it started, and we with it
+                os.killpg(0, signal.SIGKILL)
             kill_at = math.inf
 
 

@@ -113,9 +113,11 @@ class Stack:
         self._provide_music()
         self._provide_stripe()
         self._provide_inngest()
-        self._start_app()
-        self.sender = StripeSender(webhook_url=f"{self.app.url}/api/webhook", secret=WEBHOOK_SECRET)
+        # Closed after the app: gunicorn can lock up if connections end while it is told to quit.
+        webhook_url = f"http://{HOST}:{self._app_port}/api/webhook"
+        self.sender = StripeSender(webhook_url=webhook_url, secret=WEBHOOK_SECRET)
         self._closing.callback(lambda: self.loop.run(self.sender.close()))
+        self._start_app()
 
     def _provide_supabase(self) -> None:
         if self.services.supabase is not None:

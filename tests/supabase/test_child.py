@@ -34,6 +34,22 @@ def test_a_stopped_program_is_interrupted_and_gone(tmp_path: Path) -> None:
     assert child.log_tail() == "ready\ninterrupted"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_stopped_program_leaves_behind_is_killed(tmp_path: Path) -> None:
+    """As gunicorn leaves a worker that locked up while it was told to quit."""
+    script = "trap 'exit 0' INT; sleep 60 & echo $!; while :; do sleep 0.01; done"
+    child = Child([SHELL, "-c", script], tmp_path / "log")
+    deadline = time.monotonic() + 10
+    while not child.log_tail() and time.monotonic() < deadline:
+        pass
+    left = Path("/proc", child.log_tail(), "cmdline")
+    assert left.read_bytes() == b"sleep\x0060\x00"
+    child.stop()
+    while left.exists() and left.read_bytes() and time.monotonic() < deadline:
+        pass
+    assert not left.exists() or not left.read_bytes()
+
+
 def test_a_program_that_cannot_be_run_says_why(tmp_path: Path) -> None:
     child = Child([str(tmp_path / "none")], tmp_path / "log")
     assert child.wait(10) == 127
