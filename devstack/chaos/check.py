@@ -17,8 +17,9 @@ from devstack.chaos.schedule import tag
 from devstack.shop import Row, Shop
 from songswipe.audio import mp3_duration_ms
 
-_PAID = ("paid", "free", "paid_later")
-_PAID_BACK = ("refunded", "disputed")
+_PAID = ("paid", "free", "paid_later", "part_refunded")
+_NEVER_PAID = ("payment_failed", "expired")
+_PAID_BACK = ("refunded", "refunded_at_once", "refunded_first", "disputed")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _of_order(order: Order, wave: Wave, evidence: Evidence) -> Iterator[Complain
     purchases = evidence.purchases.get(order_id, [])
     yield from _end_state(order, row["status"])
     yield from _purchases(order, purchases, variants, wave)
+    yield from _in_vain(order, purchases, wave)
     yield from _songs(row["status"], variants, evidence)
     yield from _refund(order, purchases, evidence)
     yield from _dead_letters(row, evidence, wave)
@@ -125,14 +127,14 @@ def _end_state(order: Order, status: str) -> Iterator[Complaint]:
         yield "I2", f"a paid order ended as {status}"
     if kind in _PAID_BACK and status != "refunded":
         yield "I5", f"a {kind} order ended as {status}"
-    if kind == "payment_failed" and status != "canceled":
+    if kind in _NEVER_PAID and status != "canceled":
         yield "I2", f"an order that was never paid ended as {status}"
 
 
 def _purchases(
     order: Order, purchases: list[Row], variants: list[Row], wave: Wave
 ) -> Iterator[Complaint]:
-    if order.schedule.kind == "payment_failed" and purchases:
+    if order.schedule.kind in _NEVER_PAID and purchases:
         yield "I3", "songs were bought for an order that was never paid"
     for number, rows in _by(purchases, "variant_number").items():
         outcomes = [row["outcome"] for row in rows]
@@ -151,6 +153,28 @@ def _purchases(
     kept = sum(row["reason"] == "kept_in_database" for row in purchases)
     if not complete <= delivered <= complete + kept:
         yield "I3", f"{delivered} delivered in the ledger, {complete} variants complete"
+
+
+def _in_vain(order: Order, purchases: list[Row], wave: Wave) -> Iterator[Complaint]:
+    """Where nothing could hide from us that a song was made, none is bought and then lost.
+
+    A slow machine can: then the ledger says so itself, with another reason than interrupted.
+    """
+    schedule = order.schedule
+    hidden = (
+        schedule.leaves_doubt
+        or schedule.kind in _PAID_BACK
+        or any(planned.service == "storage" for planned in schedule.faults)
+        or any(text.startswith(_HIDING) for _, text in wave.world)
+        or any(row["outcome"] == "unknown" and row["reason"] != "interrupted" for row in purchases)
+    )
+    composed = wave.songs_composed.get(schedule.number, 0)
+    delivered = sum(row["outcome"] == "delivered" for row in purchases)
+    if not hidden and composed != delivered:
+        yield "I3", f"{composed} songs made and {delivered} delivered, although none was in doubt"
+
+
+_HIDING = ("app killed", "database away")
 
 
 def _songs(status: str, variants: list[Row], evidence: Evidence) -> Iterator[Complaint]:

@@ -60,7 +60,7 @@ def campaign(numbers: range, seed: int, *, without: str | None = None) -> Tally:
         player = Player(stack, seed)
         for start in range(numbers.start, numbers.stop, _WAVE):
             began = time.monotonic()
-            _play_wave(stack, player, range(start, min(start + _WAVE, numbers.stop)), tally)
+            play_wave(stack, player, range(start, min(start + _WAVE, numbers.stop)), tally)
             print(
                 f"  {tally.schedules} played, {len(tally.violations)} violations, "
                 f"{time.monotonic() - began:.0f} s",
@@ -72,7 +72,8 @@ def campaign(numbers: range, seed: int, *, without: str | None = None) -> Tally:
     return tally
 
 
-def _play_wave(stack: Stack, player: Player, numbers: range, tally: Tally) -> None:
+def play_wave(stack: Stack, player: Player, numbers: range, tally: Tally) -> None:
+    """Plays them, adds what came of it to the tally, and tells of the first violations."""
     log_began = stack.app.log.stat().st_size
     wave = player.play(numbers)
     evidence = Evidence.collect(stack.shop, stack.folder / "objects")

@@ -35,7 +35,7 @@ class Order:
         match schedule.kind:
             case "free":
                 status, amount = "no_payment_required", 0
-            case "paid_later" | "payment_failed":
+            case "paid_later" | "payment_failed" | "expired":
                 status = "unpaid"
             case "impossible":
                 metadata["customizationId"] = "00000000-0000-4000-8000-000000000000"

@@ -16,9 +16,16 @@ _IN_FUNCTIONS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "adoption": [("claim_variant", "if not p_ignore_audio and", "if false and")],
     "refund-check": [("claim_variant", "if state is distinct from 'generating'", "if false")],
-    "dead-letters": [("record_failure", "if state is not null then", "return state; if true then")],
+    "dead-letters": [
+        ("record_failure", "insert into public.failed_jobs",
+         "return state; insert into public.failed_jobs"),
+    ],
     "unique-session": [
         ("record_checkout", "hashtextextended(p_session_id, 0)", "(random() * 1e15)::bigint"),
+        ("record_checkout", "hashtextextended(p_payment_intent, 1)", "(random() * 1e15)::bigint"),
+        # What the locks guard takes a moment, so that deliveries do meet there.
+        ("record_checkout", "problem := public.checkout_problem(",
+         "perform pg_sleep(0.05); problem := public.checkout_problem("),
     ],
 }  # fmt: skip
 _STATEMENTS = {"unique-session": "drop index public.orders_one_per_session"}

@@ -23,20 +23,24 @@ from devstack.provider_faults import (
 )
 
 Kind = Literal[
-    "paid", "free", "paid_later", "payment_failed", "impossible", "malformed", "foreign",
-    "refunded", "disputed",
+    "paid", "free", "paid_later", "payment_failed", "expired", "impossible", "malformed", "foreign",
+    "refunded", "refunded_at_once", "refunded_first", "part_refunded", "disputed",
 ]  # fmt: skip
 """What the customer does, and so how the order has to end."""
 
 _KINDS: dict[Kind, int] = {
-    "paid": 68,
+    "paid": 62,
     "free": 3,
     "paid_later": 6,
-    "payment_failed": 4,
+    "payment_failed": 3,
+    "expired": 2,
     "impossible": 3,
     "malformed": 2,
     "foreign": 2,
-    "refunded": 9,
+    "refunded": 8,
+    "refunded_at_once": 3,
+    "refunded_first": 3,
+    "part_refunded": 3,
     "disputed": 3,
 }
 
@@ -47,7 +51,7 @@ LATE_SECONDS = 1.3
 @dataclass(frozen=True)
 class Delivery:
     """One event of the order's story, sent ``copies`` times at once, ``at_seconds`` after the
-    order's start. Names are those of ``devstack.stripe_events``."""
+    order's start. Names are those of ``devstack.stripe_events``, or ``part_refunded``."""
 
     event: str
     at_seconds: float
@@ -102,7 +106,11 @@ def _draw_deliveries(rng: random.Random, kind: Kind) -> list[Delivery]:
     stories: dict[Kind, list[str]] = {
         "paid_later": ["checkout_completed", "async_payment_succeeded"],
         "payment_failed": ["checkout_completed", "async_payment_failed"],
+        "expired": ["checkout_completed", "async_payment_failed", "expired"],
         "refunded": ["checkout_completed", "charge_refunded"],
+        "refunded_at_once": ["checkout_completed", "refund_created"],
+        "refunded_first": ["charge_refunded", "refund_created", "checkout_completed"],
+        "part_refunded": ["checkout_completed", "part_refunded"],
         "disputed": ["checkout_completed", "dispute_created"],
     }
     events = stories.get(kind, ["checkout_completed"])
