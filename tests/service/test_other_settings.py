@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import requests
@@ -13,28 +12,54 @@ from world import World, on
 from devstack.app_process import AppProcess
 from devstack.faults import Fault, always, times
 from devstack.serving import free_port
+from devstack.stack import Stack
 from devstack.stripe_events import payload_of, signature_header
 
 OpenApp = Callable[..., AppProcess]
 
 
-@pytest.fixture
-def open_app(world: World, tmp_path: Path) -> Iterator[OpenApp]:
-    """Starts a service with these variables changed. With ``runs`` the engine's calls go to it."""
-    stack = world.stack
+@pytest.fixture(scope="module")
+def open_app(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApp]:
+    """Starts a service with these variables changed; it stays until the module's end."""
     with ExitStack() as closing:
 
-        def start(*, runs: bool = False, **environ: str) -> AppProcess:
-            app = AppProcess(stack.app_environ() | environ, folder=tmp_path, workers=1, threads=16)
+        def start(**environ: str) -> AppProcess:
+            folder = tmp_path_factory.mktemp("app")
+            app = AppProcess(stack.app_environ() | environ, folder=folder, workers=1, threads=16)
             closing.callback(app.stop)
             app.start()
-            if runs:
-                closing.callback(lambda: world.wait_for(world.engine.sync(stack.app.url)))
-                world.wait_for(world.engine.sync(app.url))
             return app
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def production(open_app: OpenApp, stack: Stack) -> AppProcess:
+    """Live, outside dev mode, and rolling its webhook secret."""
+    return open_app(
+        STRIPE_WEBHOOK_SECRET="whsec_old, whsec_new",
+        STRIPE_SECRET_KEY="rk_live_of_a_test",
+        INNGEST_DEV="",
+        INNGEST_BASE_URL=stack.engine.url,
+        INNGEST_EVENT_KEY="event_key_of_a_test",
+        INNGEST_SIGNING_KEY="signkey-test-" + "0" * 64,
+    )
+
+
+@pytest.fixture(scope="module")
+def impatient(open_app: OpenApp) -> AppProcess:
+    return open_app(MUSIC_READ_TIMEOUT_SECONDS="0.4")
+
+
+@contextmanager
+def calls_going_to(app: AppProcess, world: World) -> Iterator[None]:
+    """The engine calls this service instead of the stack's own."""
+    world.wait_for(world.engine.sync(app.url))
+    try:
+        yield
+    finally:
         world.heal()
+        world.wait_for(world.engine.sync(world.stack.app.url))
 
 
 def post_event(world: World, app: AppProcess, secret: str, *, livemode: bool) -> requests.Response:
@@ -47,50 +72,54 @@ def post_event(world: World, app: AppProcess, secret: str, *, livemode: bool) ->
     )
 
 
-def test_a_live_deployment_that_is_rolling_its_secret(world: World, open_app: OpenApp) -> None:
-    """Either secret vouches; live payments are taken, and those of a test are left alone."""
-    app = open_app(
-        STRIPE_WEBHOOK_SECRET="whsec_old, whsec_new", STRIPE_SECRET_KEY="rk_live_of_a_test"
-    )
-    first = post_event(world, app, "whsec_old", livemode=True)
-    second = post_event(world, app, "whsec_new", livemode=True)
-    test = post_event(world, app, "whsec_new", livemode=False)
-    foreign = post_event(world, app, "whsec_other", livemode=True)
+@pytest.mark.parametrize("secret", ["whsec_old", "whsec_new"])
+def test_while_a_secret_is_rolled_either_vouches(
+    world: World, production: AppProcess, secret: str
+) -> None:
+    response = post_event(world, production, secret, livemode=True)
     world.rest()
 
-    assert [first.json()["action"], second.json()["action"]] == ["created", "created"]
-    assert test.json() == {"received": True, "action": "ignored", "reason": "livemode_mismatch"}
-    assert foreign.status_code == 400
-    assert [order["status"] for order in world.shop.orders()] == ["completed"] * 2
+    assert response.json()["action"] == "created"
+    assert [order["status"] for order in world.shop.orders()] == ["completed"]
 
 
-def test_outside_dev_mode_nobody_but_inngest_runs_a_step(world: World, open_app: OpenApp) -> None:
+def test_a_third_secret_does_not(world: World, production: AppProcess) -> None:
+    assert post_event(world, production, "whsec_other", livemode=True).status_code == 400
+    assert world.shop.orders() == []
+
+
+def test_a_test_payment_is_not_taken_by_a_live_deployment(
+    world: World, production: AppProcess
+) -> None:
+    response = post_event(world, production, "whsec_new", livemode=False)
+
+    assert response.json() == {"received": True, "action": "ignored", "reason": "livemode_mismatch"}
+    assert world.shop.orders() == []
+
+
+def test_outside_dev_mode_nobody_but_inngest_runs_a_step(
+    world: World, production: AppProcess
+) -> None:
     """A call without Inngest's signature is refused before any of our code."""
-    app = open_app(
-        INNGEST_DEV="",
-        INNGEST_BASE_URL=world.engine.url,
-        INNGEST_EVENT_KEY="event_key_of_a_test",
-        INNGEST_SIGNING_KEY="signkey-test-" + "0" * 64,
-    )
-    calls = len(world.faults.calls)
     response = requests.post(
-        f"{app.url}/api/inngest",
+        f"{production.url}/api/inngest",
         params={"fnId": "songswipe-generate-song", "stepId": "step"},
         json={"ctx": {}, "event": {}, "events": [], "steps": {}},
         timeout=10,
     )
 
     assert response.status_code == 401
-    assert len(world.faults.calls) == calls
+    assert world.faults.calls == []
 
 
 def test_a_provider_that_falls_silent_is_given_up_and_asked_once_more(
-    world: World, open_app: OpenApp
+    world: World, impatient: AppProcess
 ) -> None:
-    """It may have made the song, and here it has: one more is bought, and the ledger shows it."""
-    open_app(runs=True, MUSIC_READ_TIMEOUT_SECONDS="0.5")
-    world.faults.add(times(1, Fault(delay_seconds=1.0), on("music")))
-    paid = world.buy()
+    """It may have made the song, and here it will have: one more is bought, and the ledger shows
+    it."""
+    world.faults.add(times(1, Fault(delay_seconds=0.8), on("music")))
+    with calls_going_to(impatient, world):
+        paid = world.buy()
 
     assert world.order(paid)["status"] == "completed"
     assert world.states(paid) == ["complete"] * 3
@@ -102,11 +131,11 @@ def test_a_provider_that_falls_silent_is_given_up_and_asked_once_more(
 
 
 def test_a_provider_that_is_always_silent_is_asked_twice_for_each_song(
-    world: World, open_app: OpenApp
+    world: World, impatient: AppProcess
 ) -> None:
-    open_app(runs=True, MUSIC_READ_TIMEOUT_SECONDS="0.2")
-    world.faults.add(always(Fault(delay_seconds=0.6, status=503), on("music")))
-    paid = world.buy()
+    world.faults.add(always(Fault(delay_seconds=0.8, status=503), on("music")))
+    with calls_going_to(impatient, world):
+        paid = world.buy()
 
     assert world.order(paid)["status"] == "failed"
     assert world.outcomes(paid) == ["unknown"] * 6
@@ -117,8 +146,9 @@ def test_a_provider_that_is_always_silent_is_asked_twice_for_each_song(
 
 def test_a_provider_that_cannot_be_reached_costs_nothing(world: World, open_app: OpenApp) -> None:
     """Every attempt is made, and the ledger knows that no song was."""
-    open_app(runs=True, ELEVEN_LABS_BASE_URL=f"http://127.0.0.1:{free_port()}")
-    paid = world.buy()
+    app = open_app(ELEVEN_LABS_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    with calls_going_to(app, world):
+        paid = world.buy()
 
     assert world.order(paid)["status"] == "failed"
     assert world.outcomes(paid) == ["refused"] * 15
@@ -127,23 +157,19 @@ def test_a_provider_that_cannot_be_reached_costs_nothing(world: World, open_app:
     assert world.provider.calls == []
 
 
-def test_a_limit_of_orders_at_once_is_told_to_inngest(world: World, open_app: OpenApp) -> None:
-    open_app(runs=True, GENERATION_CONCURRENCY="7")
-    function = world.engine.functions["songswipe-generate-song"]
-
-    assert [limit.limit for limit in function.concurrency] == [7]
-
-
-@pytest.mark.parametrize("orders", [3])
-def test_orders_wait_their_turn_and_all_are_completed(
-    world: World, open_app: OpenApp, orders: int
+def test_orders_beyond_the_limit_wait_their_turn_and_are_completed(
+    world: World, open_app: OpenApp
 ) -> None:
-    open_app(runs=True, GENERATION_CONCURRENCY="1")
+    """The limit is Inngest's to keep, so it is told."""
+    app = open_app(GENERATION_CONCURRENCY="1")
     world.provider.compose_seconds = 0.05
-    for customer in world.shop.add_customers(orders):
-        world.pay(customer)
-    world.rest()
+    with calls_going_to(app, world):
+        limits = world.engine.functions["songswipe-generate-song"].concurrency
+        for customer in world.shop.add_customers(3):
+            world.pay(customer)
+        world.rest()
 
-    assert [order["status"] for order in world.shop.orders()] == ["completed"] * orders
+    assert [limit.limit for limit in limits] == [1]
+    assert [order["status"] for order in world.shop.orders()] == ["completed"] * 3
     assert world.provider.concurrent_max == 3
-    assert world.provider.songs_made == 3 * orders
+    assert world.provider.songs_made == 9
