@@ -115,6 +115,7 @@ def _of_order(order: Order, wave: Wave, evidence: Evidence) -> Iterator[Complain
     purchases = evidence.purchases.get(order_id, [])
     yield from _end_state(order, row["status"])
     yield from _purchases(order, purchases, variants, wave)
+    yield from _in_vain(order, purchases, wave)
     yield from _songs(row["status"], variants, evidence)
     yield from _refund(order, purchases, evidence)
     yield from _dead_letters(row, evidence, wave)
@@ -152,6 +153,28 @@ def _purchases(
     kept = sum(row["reason"] == "kept_in_database" for row in purchases)
     if not complete <= delivered <= complete + kept:
         yield "I3", f"{delivered} delivered in the ledger, {complete} variants complete"
+
+
+def _in_vain(order: Order, purchases: list[Row], wave: Wave) -> Iterator[Complaint]:
+    """Where nothing could hide from us that a song was made, none is bought and then lost.
+
+    A slow machine can: then the ledger says so itself, with another reason than interrupted.
+    """
+    schedule = order.schedule
+    hidden = (
+        schedule.leaves_doubt
+        or schedule.kind in _PAID_BACK
+        or any(planned.service == "storage" for planned in schedule.faults)
+        or any(text.startswith(_HIDING) for _, text in wave.world)
+        or any(row["outcome"] == "unknown" and row["reason"] != "interrupted" for row in purchases)
+    )
+    composed = wave.songs_composed.get(schedule.number, 0)
+    delivered = sum(row["outcome"] == "delivered" for row in purchases)
+    if not hidden and composed != delivered:
+        yield "I3", f"{composed} songs made and {delivered} delivered, although none was in doubt"
+
+
+_HIDING = ("app killed", "database away")
 
 
 def _songs(status: str, variants: list[Row], evidence: Evidence) -> Iterator[Complaint]:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from devstack import stripe_events
 from devstack.chaos.directory import GENERATE, Directory
 from devstack.chaos.order import Order
-from devstack.chaos.schedule import Delivery, draw_schedule, tag
+from devstack.chaos.schedule import Delivery, Schedule, draw_schedule, tag
 from devstack.engine.model import Run
 from devstack.shop import SAMPLE_CUSTOMIZATION
 from devstack.stack import Options, Stack
 from devstack.stripe_objects import Json
 
 RECONCILE = "songswipe-reconcile-orders"
+
+Draw = Callable[[int, int], Schedule]
 
 OPTIONS = Options(
     retry_interval_seconds=0.05,
@@ -66,9 +68,12 @@ class Wave:
 
 
 class Player:
-    def __init__(self, stack: Stack, seed: int) -> None:
+    """``draw`` makes a schedule from the seed and its number; another one plays hand-made ones."""
+
+    def __init__(self, stack: Stack, seed: int, draw: Draw = draw_schedule) -> None:
         self._stack = stack
         self._seed = seed
+        self._draw = draw
         self._directory = Directory()
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._striking = asyncio.Lock()
@@ -102,7 +107,7 @@ class Player:
         memories = SAMPLE_CUSTOMIZATION["special_memories"]
         customers = self._stack.shop.add_customers(len(numbers))
         for number, customer in zip(numbers, customers, strict=True):
-            yield Order.place(draw_schedule(self._seed, number), customer, self._seed)
+            yield Order.place(self._draw(self._seed, number), customer, self._seed)
             self._stack.shop.rows(
                 "update public.customizations set special_memories = %s where id = %s",
                 f"{memories} {tag(number)}",
