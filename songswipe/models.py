@@ -6,20 +6,23 @@ An order's states, and the database function or event that leads from one to the
 stateDiagram-v2
     [*] --> pending: record_checkout (not paid yet)
     [*] --> paid: record_checkout
+    [*] --> canceled: record_checkout (had failed before)
+    [*] --> refunded: record_checkout (paid back before)
     pending --> paid: record_checkout
     pending --> canceled: record_checkout
+    pending --> refunded: record_checkout (paid back before)
     canceled --> paid: record_checkout
+    canceled --> refunded: record_checkout (paid back before)
     paid --> generating: begin_generation
     generating --> completed: finalize_order
     generating --> failed: record_failure
     paid --> failed: record_failure
     failed --> generating: begin_generation (a replay)
     failed --> completed: settle_order (a song turned up)
-    pending --> refunded: record_refund
     paid --> refunded: record_refund
     generating --> refunded: record_refund
     completed --> refunded: record_refund
-    failed --> refunded: record_refund
+    failed --> refunded: record_refund, mark_refunded
 ```
 
 Mind the two words: an order ends ``completed``, a variant ends ``complete``.
