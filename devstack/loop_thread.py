@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_END_SECONDS = 2.0
+
 
 class EventLoopThread:
     """An event loop that runs in a thread until it is closed."""
@@ -36,7 +38,17 @@ class EventLoopThread:
         return self.run(called())
 
     def close(self) -> None:
+        """Ends what is still waiting there, such as a call that a fault holds up, and the loop."""
+        self.run(_end_other_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+
+
+async def _end_other_tasks() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_END_SECONDS)
