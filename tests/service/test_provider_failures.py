@@ -418,16 +418,16 @@ def test_words_that_the_provider_quotes_stay_out_of_engine_log_and_database(worl
             return None
         prompt = json.loads(call.body)["prompt"]
         detail = {"status": "bad_prompt", "message": prompt, "code": prompt, "prompt": prompt}
-        return answer(400, detail, {"x-trace-id": "1", "x-prompt": "Quillfeather"})
+        return answer(400, detail, {"x-trace-id": "1", "x-prompt": "heliotrope aunt"})
 
     world.faults.add(quote)
-    paid = world.buy(world.shop.add_customer(recipient_name="Quillfeather"))
+    paid = world.buy(world.shop.add_customer(recipient_name="heliotrope aunt"))
     tables = ("song_variants", "purchases", "failed_jobs", "orders")
     told = "".join(repr(world.shop.rows(f"select * from public.{name}")) for name in tables)
     told += repr(world.engine.runs) + world.log
 
     assert world.order(paid)["status"] == "failed"
-    assert "quillfeather" not in told.lower()
+    assert "heliotrope" not in told.lower()
 
 
 def test_the_steps_before_are_not_repeated_however_often_the_provider_fails(world: World) -> None:

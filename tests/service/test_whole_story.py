@@ -15,9 +15,9 @@ from devstack.stack import MUSIC_KEY, WEBHOOK_SECRET
 from songswipe.audio import mp3_duration_ms
 
 WORDS = {
-    "recipient_name": "Quillfeather",
-    "your_name": "Marrowdale",
-    "special_memories": "The heliotrope umbrella in Ostrava",
+    "recipient_name": "my heliotrope aunt",
+    "your_name": "your marzipan nephew",
+    "special_memories": "The tangerine umbrella in the harbour",
     "things_to_avoid": "Never mention the zeppelin",
 }
 

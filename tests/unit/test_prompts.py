@@ -13,8 +13,8 @@ from songswipe.models import Customization
 from songswipe.prompts import PROMPT_LIMIT, build_prompt, build_rephrased_prompt, prompt_sha256
 
 PLAIN = Customization(
-    recipient_name="Ada",
-    your_name="Charles",
+    recipient_name="my sister",
+    your_name="your brother",
     occasion="birthday",
     song_length_seconds=90,
     mood=("happy", "epic"),
@@ -104,11 +104,11 @@ def test_every_fact_is_in_the_prompt_whole(customization: Customization) -> None
 
 
 def test_the_recipient_is_to_be_sung() -> None:
-    assert "sing the name «Ada» in the lyrics" in build_prompt(PLAIN)
+    assert "sing the name «my sister» in the lyrics" in build_prompt(PLAIN)
 
 
 def test_who_gives_it_to_whom_is_said() -> None:
-    assert "from «Charles» to «Ada»" in build_prompt(PLAIN)
+    assert "from «your brother» to «my sister»" in build_prompt(PLAIN)
 
 
 @pytest.mark.parametrize("mood", [("happy",) * 500, ("happy", "happy", "epic")])
@@ -208,14 +208,14 @@ def test_nothing_is_asked_for_where_nothing_was_written(text: str) -> None:
 
     assert "memories" not in prompt
     assert "Keep all of this out" not in prompt
-    assert "from «somebody» to «Ada»" in prompt
+    assert "from «somebody» to «my sister»" in prompt
     assert "«»" not in prompt
 
 
 @pytest.mark.parametrize(
     ("suggestion", "prompt"),
     [
-        ("A warm song for «Ada».", "A warm song for «Ada»."),
+        ("A warm song for «my sister».", "A warm song for «my sister»."),
         ("two\r\nlines\0", "two lines"),
         ("half \ud800 a pair", "half a pair"),
         ("x" * 5000, "x" * PROMPT_LIMIT),
@@ -232,7 +232,7 @@ def test_a_suggestion_of_the_provider_is_made_fit_to_be_sent(
 
 
 def test_a_prompt_is_named_by_its_hash() -> None:
-    digest = prompt_sha256("Ein Lied für Zoë 🎂")
+    digest = prompt_sha256("Ein schönes Lied 🎂")
 
     assert len(digest) == 64
-    assert digest != prompt_sha256("Ein Lied für Zoe 🎂")
+    assert digest != prompt_sha256("Ein schones Lied 🎂")
