@@ -7,9 +7,8 @@ else. So everything that was paid, paid back or disputed is asked for, not only 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -19,11 +18,10 @@ from songswipe.checkout import (
     PaymentChange,
     StripeEvent,
     decide_checkout,
-    decide_dispute,
-    decide_refund,
 )
 from songswipe.errors import HandoverError, InvalidEventError, PaymentsRefusedError
 from songswipe.events import EventSender
+from songswipe.given_back import GivenBack, total_of, with_end
 from songswipe.models import GenerationRequest
 from songswipe.payments import Payments
 from songswipe.store import OrderPayment, Store
@@ -64,26 +62,6 @@ class Outcome:
     skipped: list[str]
 
 
-@dataclass
-class _GivenBack:
-    """What Stripe lists of refunds, added up for each payment, and of disputes."""
-
-    seen: int = 0
-    refunds: dict[str, PaymentChange] = field(default_factory=dict)
-    disputes: dict[str, PaymentChange] = field(default_factory=dict)
-
-    def of(self, payment_intent: str | None) -> list[tuple[str, PaymentChange]]:
-        return [
-            (what, changes[payment_intent])
-            for what, changes in (("refund", self.refunds), ("dispute", self.disputes))
-            if payment_intent in changes
-        ]
-
-    def all(self) -> Iterator[tuple[str, PaymentChange]]:
-        for payment_intent in self.refunds | self.disputes:
-            yield from self.of(payment_intent)
-
-
 @dataclass(frozen=True)
 class Reconciliation:
     store: Store
@@ -96,11 +74,14 @@ class Reconciliation:
         """Raises a PaymentsError or a store's error; what was taken in by then stays, and another
         call goes on from there."""
         began = self.now() - since
-        given_back = _GivenBack()
+        given_back = GivenBack()
         skipped: list[str] = []
-        for look in (self._list_refunds, self._list_disputes):
+        for add, listed in (
+            (given_back.add_refunds, self.payments.refunds(began)),
+            (given_back.add_disputes, self.payments.disputes(began)),
+        ):
             try:
-                look(began, given_back)
+                add(listed)
             except PaymentsRefusedError as error:
                 # A restricted key may do for the sessions, which matter most.
                 skipped.append(str(error))
@@ -108,28 +89,8 @@ class Reconciliation:
         corrections += self._payments_of_orders(given_back, dry_run)
         return Outcome(seen + given_back.seen, corrections, skipped)
 
-    def _list_refunds(self, since: datetime, given_back: _GivenBack) -> None:
-        """Refunds of one payment add up; together they may be all of it."""
-        totals: dict[str, int] = defaultdict(int)
-        for refund in self.payments.refunds(since):
-            given_back.seen += 1
-            change = decide_refund(refund)
-            if isinstance(change, PaymentChange) and change.refund_amount:
-                totals[change.payment_intent] += change.refund_amount
-        given_back.refunds = {
-            payment_intent: PaymentChange(payment_intent, amount_refunded=total)
-            for payment_intent, total in totals.items()
-        }
-
-    def _list_disputes(self, since: datetime, given_back: _GivenBack) -> None:
-        for dispute in self.payments.disputes(since):
-            given_back.seen += 1
-            change = decide_dispute(dispute)
-            if isinstance(change, PaymentChange):
-                given_back.disputes[change.payment_intent] = change
-
     def _sessions(
-        self, since: datetime, given_back: _GivenBack, dry_run: bool
+        self, since: datetime, given_back: GivenBack, dry_run: bool
     ) -> tuple[int, list[Correction]]:
         seen, corrections = 0, []
         for sessions in _batches(self._every_session(since)):
@@ -175,12 +136,12 @@ class Reconciliation:
         self,
         session: dict[str, Any],
         change: CheckoutChange,
-        given_back: _GivenBack,
+        given_back: GivenBack,
         dry_run: bool,
     ) -> list[Correction]:
         # First what was given back of it, so that nothing is bought for an order that is over.
         corrections = [
-            self._take_payment(what, None, _with_end(payment, change.amount), dry_run)
+            self._take_payment(what, None, with_end(payment, change.amount), dry_run)
             for what, payment in given_back.of(change.payment_intent)
         ]
         if dry_run:
@@ -202,7 +163,7 @@ class Reconciliation:
         except HandoverError as error:
             log.warning("order %s stays with the sweep: %s", request.order_id, error)
 
-    def _payments_of_orders(self, given_back: _GivenBack, dry_run: bool) -> list[Correction]:
+    def _payments_of_orders(self, given_back: GivenBack, dry_run: bool) -> list[Correction]:
         corrections = []
         for batch in _batches(given_back.all()):
             orders = self.store.load_payments([change.payment_intent for _, change in batch])
@@ -214,12 +175,11 @@ class Reconciliation:
 
     def _news(self, order: OrderPayment, change: PaymentChange) -> PaymentChange | None:
         """The change, if the order has not heard of it; with the end of the payment worked out."""
-        change = _with_end(change, order.amount)
+        change = with_end(change, order.amount)
         if not change.ends_payment and order.status != "refunded":
             # The rest may have been given back before the time that was looked at.
-            refunds = [decide_refund(r) for r in self.payments.refunds_of(change.payment_intent)]
-            total = sum(r.refund_amount or 0 for r in refunds if isinstance(r, PaymentChange))
-            change = _with_end(replace(change, amount_refunded=total), order.amount)
+            total = total_of(self.payments.refunds_of(change.payment_intent))
+            change = with_end(replace(change, amount_refunded=total), order.amount)
         if change.ends_payment and order.status in _PAID:
             return change
         return change if (change.amount_refunded or 0) > (order.amount_refunded or 0) else None
@@ -251,13 +211,6 @@ class Reconciliation:
 def _event_id(change: CheckoutChange) -> str:
     """One id for one state of a session, so that a repeat is the same event."""
     return f"reconcile-{change.session_id}-{change.outcome}"
-
-
-def _with_end(change: PaymentChange, amount: int | None) -> PaymentChange:
-    """The same, knowing what was paid: refunds that come to all of it are the payment's end."""
-    total = change.amount_refunded or 0
-    is_all = amount is not None and 0 < amount <= total
-    return replace(change, ends_payment=change.ends_payment or is_all)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -80,7 +80,7 @@ _TOLD = st.lists(st.sampled_from(list(Told)), min_size=1, max_size=9)
 
 
 @given(told=_TOLD, repeats=st.lists(st.integers(0, 8), max_size=4))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_any_sequence_with_any_repeats_ends_as_its_set_says(
     session_world: MoneyWorld, told: list[Told], repeats: list[int]
 ) -> None:

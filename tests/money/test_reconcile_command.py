@@ -9,7 +9,7 @@ from money_world import MoneyWorld
 from world import on
 
 from devstack.child import quiet_port
-from devstack.faults import always, times
+from devstack.faults import always
 from devstack.stripe_errors import RATE_LIMITED
 from devstack.stripe_payments import refund
 from songswipe.cli import create_commands
@@ -52,14 +52,6 @@ def test_a_dry_run_prints_and_writes_nothing(world: MoneyWorld) -> None:
     ]
     assert printed.lines[-1] == "1 listed by Stripe, 1 not known here."
     assert (printed.status, world.state()) == (0, before)
-
-
-def test_a_rate_limit_is_waited_out(world: MoneyWorld) -> None:
-    world.in_stripe()
-    world.faults.add(times(1, RATE_LIMITED, on("stripe", "checkout/sessions")))
-    printed = world.command("reconcile", "--dry-run")
-
-    assert (printed.status, printed.lines[-1]) == (0, "1 listed by Stripe, 1 not known here.")
 
 
 def test_a_rate_limit_that_lasts_is_said(world: MoneyWorld) -> None:
