@@ -79,6 +79,7 @@ class AppProcess:
         """Ends it quickly, with its requests in flight. May be called twice."""
         if self._child is not None:
             self._child.stop()
+            self._child.kill()  # a worker that hangs outlives its master for a while
             self._child = None
 
     def kill(self) -> None:

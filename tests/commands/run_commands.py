@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,9 +44,16 @@ class Commands:
         return process.returncode, output
 
     def leftovers(self) -> list[str]:
-        """Files in the temporary folder, and processes that know it."""
-        files = [str(path) for path in self.temporary.iterdir()]
-        return files + list(_processes_that_know(str(self.temporary)))
+        """Files in the temporary folder, and processes that know it.
+
+        A process that was killed may be seen a moment longer.
+        """
+        deadline = time.monotonic() + 1.0
+        while processes := list(_processes_that_know(str(self.temporary))):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return [str(path) for path in self.temporary.iterdir()] + processes
 
     def end_all(self) -> None:
         for process in self._started:
