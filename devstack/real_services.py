@@ -49,6 +49,14 @@ class RealServices:
     def inngest(self) -> bool:
         return self.inngest_url is not None or self.inngest_program is not None
 
+    def named(self) -> list[str]:
+        """What is real, in words, for those who should know before it is used."""
+        accounts = {"Supabase": self.supabase, "ElevenLabs": self.music, "Stripe API": self.stripe}
+        real = [f"{name} at {account.url}" for name, account in accounts.items() if account]
+        if self.inngest_url or self.inngest_program:
+            real.append(f"Inngest dev server, {self.inngest_url or self.inngest_program}")
+        return real
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> RealServices:
         """Raises RealServicesError."""

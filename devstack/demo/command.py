@@ -75,6 +75,8 @@ def _perform(scenario: Scenario, arguments: argparse.Namespace, display: Display
         scenario.options, compose_seconds=arguments.seconds_per_song, song_seconds=_SONG_SECONDS
     )
     display.say(scenario.done)
+    for service in services.named():
+        display.say(f"With the real {service}.")
     with _temporary_folder() as folder:
         began = time.monotonic()
         with Stack(folder, options, services=services) as stack:

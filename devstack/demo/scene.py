@@ -20,6 +20,8 @@ from devstack.stripe_sender import Attempt
 APP_ID = "songswipe"
 FINAL = ("completed", "failed", "refunded", "canceled")
 PATIENCE_SECONDS = 60.0
+REAL_PATIENCE_SECONDS = 1200.0
+"""A real provider takes minutes for a song, and a real Inngest waits minutes between attempts."""
 _POLL_SECONDS = 0.05
 _REDELIVERY_SECONDS = 1.0
 _LAST_LINES = 15
@@ -45,6 +47,12 @@ class Scene:
     order: Row | None = None
     songs: list[SavedSong] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def patience_seconds(self) -> float:
+        services = self.stack.services
+        embedded = services.music is None and not services.inngest
+        return PATIENCE_SECONDS if embedded else REAL_PATIENCE_SECONDS
 
     def pay(self) -> Payment:
         """A new customer describes a song and pays for it. Nobody has been told yet."""
@@ -92,21 +100,27 @@ class Scene:
             return self._watch(payment, until)
 
     def settle(self) -> None:
-        """Waits until nothing is under way any more, where our own engine knows."""
-        if not self.stack.services.inngest:
-            self.stack.loop.run(self.stack.engine.wait_idle(PATIENCE_SECONDS))
+        """Waits until nothing is under way any more, where our own engine knows.
+
+        Raises OrderUnfinished.
+        """
+        if self.stack.services.inngest:
+            return
+        try:
+            self.stack.loop.run(self.stack.engine.wait_idle(self.patience_seconds))
+        except TimeoutError as error:
+            raise OrderUnfinished(str(error)) from error
 
     def _watch(self, payment: Payment, until: Callable[[Row, list[Row]], bool]) -> Row:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.patience_seconds
         while time.monotonic() < deadline:
             order = self.order_of(payment)
             if order is not None and until(order, self._show(order)):
                 return order
             time.sleep(_POLL_SECONDS)
         last_words = "\n".join(self.stack.app.log.read_text().splitlines()[-_LAST_LINES:])
-        raise OrderUnfinished(
-            f"the order did not end within {PATIENCE_SECONDS:.0f} s; the app said:\n{last_words}"
-        )
+        waited = f"the order did not end within {self.patience_seconds:.0f} s"
+        raise OrderUnfinished(f"{waited}; the app said:\n{last_words}")
 
     def _show(self, order: Row) -> list[Row]:
         # In this order, so that no checkpoint seems to end before the songs it waited for.

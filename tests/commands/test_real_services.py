@@ -154,6 +154,17 @@ def test_the_environment_names_real_services(tmp_path: Path) -> None:
     assert RealServices.from_environ(account).music == Account("https://api.elevenlabs.io", "k")
 
 
+def test_what_is_real_is_named_before_it_is_used() -> None:
+    environ = {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "secret"}
+    services = RealServices.from_environ(environ | {"INNGEST_DEV": "1"})
+
+    assert services.named() == [
+        "Supabase at https://x.supabase.co",
+        f"Inngest dev server, {USUAL_DEV_SERVER}",
+    ]
+    assert RealServices().named() == []
+
+
 def test_a_key_alone_changes_nothing() -> None:
     environ = {"ELEVEN_LABS_API_KEY": "k", "SUPABASE_SERVICE_ROLE_KEY": "k", "INNGEST_DEV": "0"}
 
