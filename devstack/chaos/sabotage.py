@@ -25,7 +25,7 @@ _IN_FUNCTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("record_checkout", "hashtextextended(p_payment_intent, 1)", "(random() * 1e15)::bigint"),
         # What the locks guard takes a moment, so that deliveries do meet there.
         ("record_checkout", "problem := public.checkout_problem(",
-         "perform pg_sleep(0.05); problem := public.checkout_problem("),
+         "perform pg_sleep(0.3); problem := public.checkout_problem("),
     ],
 }  # fmt: skip
 _STATEMENTS = {"unique-session": "drop index public.orders_one_per_session"}
