@@ -80,6 +80,9 @@ class Webhook:
         except (StoreUnavailableError, StoreRejectedError, DeadlineExceededError) as error:
             log.error("event %s (%s) not stored: %s", event.id, event.type, error or "too slow")
             return answer(503, error="not_stored")
+        except RecursionError:
+            log.warning("webhook refused: event %s is nested too deeply", event.id)
+            return answer(400, error="nested_too_deeply")
 
     def _ignore(self, event: StripeEvent, decision: Ignored) -> Response:
         level = logging.WARNING if decision.reason == "livemode_mismatch" else logging.INFO
@@ -174,9 +177,7 @@ def verified_event(body: bytes, signature: str | None, secrets: tuple[str, ...])
         raise InvalidEventError("signature_invalid")
     try:
         payload = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
-        raise InvalidEventError("not_json") from None
-    except RecursionError:
+    except (ValueError, RecursionError):
         raise InvalidEventError("not_json") from None
     return parse_event(payload)
 

@@ -346,6 +346,15 @@ def nested(depth: int) -> Any:
     return value
 
 
+def test_a_signed_event_that_is_nested_beyond_reason_is_refused(world: World) -> None:
+    event = world.paid_event(world.shop.add_customer())
+    event["data"]["object"]["client_reference_id"] = nested(700)
+    response = post_json(world, event)
+
+    assert response.status_code == 400
+    assert_nothing_happened(world)
+
+
 class Written(float):
     """A number that JSON can write and a float cannot hold."""
 
