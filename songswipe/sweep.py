@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from songswipe.audio import mp3_duration_ms
-from songswipe.errors import PermanentError, TransientError
+from songswipe.errors import HandoverError, PermanentError, TransientError
 from songswipe.events import EventSender
 from songswipe.models import Finding
 from songswipe.refunds import AutoRefund
@@ -21,6 +21,7 @@ from songswipe.store import Store
 log = logging.getLogger(__name__)
 
 _SEND_TIMEOUT_SECONDS = 5.0
+_HANDOVERS = ("not_handed_over", "stuck")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,22 @@ class Sweep:
         Raises StoreUnavailableError if not even the search succeeds.
         """
         healings = []
+        inngest_is_away = False
         # Stripe comes last: it may keep us waiting, and a song that turns up saves the refund.
         for finding in sorted(self._find(), key=lambda finding: finding.kind == "refund_due"):
-            done = "found" if dry_run else self._heal(finding)
+            if dry_run:
+                done = "found"
+            elif inngest_is_away and finding.kind in _HANDOVERS:
+                done = "left: inngest_unavailable"
+            else:
+                try:
+                    done = self._heal(finding)
+                except HandoverError as error:
+                    # Each further one would keep us waiting as long.
+                    inngest_is_away = True
+                    done = f"left: {error}"
+                except (TransientError, PermanentError) as error:
+                    done = f"left: {error}"
             healing = Healing(finding.kind, finding.request.order_id, done)
             log.info("sweep: order %s %s: %s", healing.order_id, healing.finding, healing.done)
             healings.append(healing)
@@ -75,10 +89,7 @@ class Sweep:
             "audio_unclaimed": self._adopt,
             "refund_due": self._refund,
         }[finding.kind]
-        try:
-            return heal(finding)
-        except (TransientError, PermanentError) as error:
-            return f"left: {error}"
+        return heal(finding)
 
     def _hand_over(self, finding: Finding) -> str:
         self.sender.request_generation(finding.request, _SEND_TIMEOUT_SECONDS)

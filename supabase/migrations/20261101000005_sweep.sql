@@ -52,20 +52,23 @@ language sql stable set search_path = '' as $$
           and not exists (select from public.variant_claims c where c.order_id = v.order_id
             and c.variant_number = v.variant_number and c.leased_until > clock_timestamp()))
   )
-  select found.finding, o.id, o.user_id, o.customization_id, o.redrives, o.status,
-    null::integer, null::text
-  from found join public.orders o using (id)
-  union all
-  select 'audio_unclaimed', f.id, f.user_id, f.customization_id, f.redrives, f.status,
-    v.variant_number, v.storage_path
-  from final f
-  join public.song_variants v on v.order_id = f.id and v.generation_status <> 'complete'
-    and v.failure_reason is distinct from 'audio_unplayable'
-  join storage.objects s on s.bucket_id = p_bucket and s.name = v.storage_path
-  where f.status <> 'refunded' and not exists (select from public.variant_claims c
-    where c.order_id = v.order_id and c.variant_number = v.variant_number
-      and c.leased_until > clock_timestamp())
-  limit p_limit;
+  -- In no order, so that the ones that cannot be healed now do not keep the rest out of the limit.
+  select * from (
+    select found.finding, o.id, o.user_id, o.customization_id, o.redrives, o.status,
+      null::integer, null::text
+    from found join public.orders o using (id)
+    union all
+    select 'audio_unclaimed', f.id, f.user_id, f.customization_id, f.redrives, f.status,
+      v.variant_number, v.storage_path
+    from final f
+    join public.song_variants v on v.order_id = f.id and v.generation_status <> 'complete'
+      and v.failure_reason is distinct from 'audio_unplayable'
+    join storage.objects s on s.bucket_id = p_bucket and s.name = v.storage_path
+    where f.status <> 'refunded' and not exists (select from public.variant_claims c
+      where c.order_id = v.order_id and c.variant_number = v.variant_number
+        and c.leased_until > clock_timestamp())
+  ) as looked_at
+  order by random() limit p_limit;
 $$;
 
 -- Makes a final order agree with its variants. Returns its state afterwards. An order that says
