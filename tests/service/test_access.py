@@ -262,7 +262,7 @@ def test_a_shared_song_is_found_by_its_token(world: World, paid: Paid, anonymous
     assert song["duration_ms"] == variant["duration_ms"]
 
 
-@pytest.mark.parametrize("token", [str(uuid.uuid4()), None])
+@pytest.mark.parametrize("token", ["089c7b84-a33d-412f-ba30-6df148cf2265", None])
 def test_without_its_token_there_is_no_shared_song(
     paid: Paid, anonymous: Visitor, token: str | None
 ) -> None:
