@@ -17,7 +17,7 @@ from devstack.chaos.play import OPTIONS, Player
 from devstack.chaos.sabotage import SABOTAGES, sabotage
 from devstack.stack import Stack
 
-_WAVE = 500
+_WAVE = 1000
 _VIOLATIONS_SHOWN = 10
 _TIMELINES_SHOWN = 2
 

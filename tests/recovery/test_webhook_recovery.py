@@ -115,7 +115,9 @@ def test_a_paid_session_without_its_customization_waits_for_a_person(
     assert world.dead_letter()["resolved_at"] is not None
 
 
-@pytest.mark.parametrize("malformed", ["", "42", "not-a-uuid", "7fc947b7-f64d-4524-90dd-c5b5bebfce3c0"])
+@pytest.mark.parametrize(
+    "malformed", ["", "42", "not-a-uuid", "7fc947b7-f64d-4524-90dd-c5b5bebfce3c0"]
+)
 def test_a_paid_session_with_malformed_ids_is_a_dead_letter_and_not_an_outage(
     world: RecoveryWorld, malformed: str
 ) -> None:

@@ -40,9 +40,11 @@ def test_what_a_stopped_program_leaves_behind_is_killed(tmp_path: Path) -> None:
     script = "trap 'exit 0' INT; sleep 60 & echo $!; while :; do sleep 0.01; done"
     child = Child([SHELL, "-c", script], tmp_path / "log")
     deadline = time.monotonic() + 10
-    while not child.log_tail() and time.monotonic() < deadline:
+    while not (pid := child.log_tail()) and time.monotonic() < deadline:
         pass
-    left = Path("/proc", child.log_tail(), "cmdline")
+    left = Path("/proc", pid, "cmdline")
+    while b"sleep" not in left.read_bytes()[:5] and time.monotonic() < deadline:
+        pass  # forked, and not yet the program it is to become
     assert left.read_bytes() == b"sleep\x0060\x00"
     child.stop()
     while left.exists() and left.read_bytes() and time.monotonic() < deadline:
