@@ -7,7 +7,6 @@ app; renaming a step loses the memory of runs in flight.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,19 +18,17 @@ from songswipe.errors import (
     TransientError,
     VariantsUnfinishedError,
 )
+from songswipe.functions.dead_letters import DeadLetter, mapping
 from songswipe.functions.engine_errors import (
     RETRIES,
-    describe,
     for_engine,
     is_last,
-    retries_in,
 )
 from songswipe.models import (
     EVENT_GENERATION_REQUESTED,
     EVENT_ORDER_REFUNDED,
     GenerationRequest,
     VariantResult,
-    parse_uuid,
 )
 from songswipe.patience import Patience
 from songswipe.refunds import AutoRefund
@@ -44,27 +41,6 @@ _FIRST_LOOK_SECONDS = 30.0
 
 Report = dict[str, Any]
 """What ``generate-and-upload-variants`` leaves in the run's state: numbers, states and codes."""
-
-_PLAN = "The ElevenLabs plan does not include the Music API"
-_KEY = "Set a valid ELEVEN_LABS_API_KEY"
-_ADDRESS = "Check ELEVEN_LABS_BASE_URL: what answers there is not the Music API"
-_ADVICE = {
-    "invalid_api_key": _KEY,
-    "needs_authorization": _KEY,
-    "http_401": _KEY,
-    "request_not_sendable": "Check ELEVEN_LABS_API_KEY and ELEVEN_LABS_BASE_URL",
-    # What the provider's current form calls missing_permissions, which is the older one's word.
-    "unauthorized": "Give the ElevenLabs key the music permission",
-    "missing_permissions": "Give the ElevenLabs key the music permission",
-    "quota_exceeded": "Top up the ElevenLabs credits",
-    "limited_access": _PLAN,
-    "paid_plan_required": _PLAN,
-    "payment_required": _PLAN,
-    "only_for_creator+": _PLAN,
-    "http_402": _PLAN,
-    "http_403": _PLAN,
-    **{f"http_{status}": _ADDRESS for status in (301, 302, 303, 307, 308, 404, 405)},
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +72,7 @@ class GenerateSong:
     def run(self, ctx: inngest.ContextSync) -> dict[str, Any]:
         """The order's story. Only ids, states and numbers pass through the engine."""
         request = for_engine(GenerationRequest.from_event_data, ctx.attempt)(
-            _mapping(ctx.event.data)
+            mapping(ctx.event.data)
         )
 
         def step(step_id: str, body: Any, *args: Any) -> Any:
@@ -119,8 +95,7 @@ class GenerateSong:
 
     def generate(self, request: GenerationRequest, attempt: Attempt) -> Report:
         """Raises VariantsUnfinishedError where another attempt may bring what is missing."""
-        customization, variants = self.store.load_generation(request)
-        unfinished = [number for number, state in variants if state not in ("complete", "failed")]
+        customization, ended, unfinished = self.store.load_generation(request)
         results = self.maker.make_all(request, customization, unfinished, attempt)
         waiting = [result for result in results if result.state in ("retry", "busy")]
         if waiting and not attempt.is_last:
@@ -129,9 +104,9 @@ class GenerateSong:
             result.state == "retry" and result.reason == "store_unavailable" for result in waiting
         ):
             raise _unfinished(waiting, attempt)
+        results = ended + results
         return {
-            "variants": {str(number): state for number, state in variants}
-            | {str(result.number): result.state for result in results},
+            "variants": {str(result.number): result.state for result in results},
             "reasons": {str(result.number): result.reason for result in results if result.reason},
             "retries": attempt.number,
         }
@@ -144,8 +119,7 @@ class GenerateSong:
         if status != "no_song":
             log.info("order %s: %s", request.order_id, status)
             return status
-        message = describe(_no_song_message(report["reasons"]), report["retries"])
-        self._record(request.order_id, run_id, request.event_data(), message, None)
+        self._record(DeadLetter.without_song(request, run_id, report["reasons"], report["retries"]))
         raise NoSongError
 
     def on_failure(self, ctx: inngest.ContextSync) -> dict[str, Any]:
@@ -154,26 +128,26 @@ class GenerateSong:
         The engine calls this once. If the database is away for longer than our patience the dead
         letter is not lost: the order has no end yet, so the sweep finds it.
         """
-        failure = _Failure.from_event_data(ctx.event.data)
-        log.error(
-            "run %s of order %s failed: %s", failure.run_id, failure.order_id, failure.message
-        )
+        letter = DeadLetter.of_failed_run(ctx.event.data)
+        log.error("run %s of order %s failed: %s", letter.run_id, letter.order_id, letter.message)
 
         def record() -> str:
-            return self.patience.insist(
-                lambda: self._record(
-                    failure.order_id,
-                    failure.run_id,
-                    failure.event_data,
-                    failure.message,
-                    failure.stack,
-                )
-            )
+            return self.patience.insist(lambda: self._record(letter))
 
         status = for_engine(record, ctx.attempt)()
-        if status == "failed" and failure.order_id is not None:
-            status = self._refund(failure.order_id)
-        return {"orderId": failure.order_id, "status": status}
+        if status == "failed" and letter.order_id is not None:
+            status = self._refund(letter.order_id)
+        return {"orderId": letter.order_id, "status": status}
+
+    def _record(self, letter: DeadLetter) -> str:
+        return self.store.record_failure(
+            order_id=letter.order_id,
+            run_id=letter.run_id,
+            event_data=letter.event_data,
+            message=letter.message,
+            stack=letter.stack,
+            retries=letter.retries,
+        )
 
     def _refund(self, order_id: str) -> str:
         """Pays back at once where that is due. What does not succeed now is left to the sweep."""
@@ -185,51 +159,6 @@ class GenerateSong:
             log.warning("order %s not paid back yet: %s", order_id, error)
             return "failed"
         return "failed" if status == "not_due" else status
-
-    def _record(
-        self,
-        order_id: str | None,
-        run_id: str,
-        event_data: Mapping[str, object],
-        message: str,
-        stack: str | None,
-    ) -> str:
-        return self.store.record_failure(
-            order_id=order_id,
-            run_id=run_id,
-            event_data=event_data,
-            message=message,
-            stack=stack,
-            retries=retries_in(message),
-        )
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What ``inngest/function.failed`` says of a run."""
-
-    run_id: str
-    order_id: str | None
-    event_data: Mapping[str, object]
-    message: str
-    stack: str | None
-
-    @classmethod
-    def from_event_data(cls, data: Mapping[str, Any]) -> _Failure:
-        event_data = _mapping(_mapping(data.get("event")).get("data"))
-        error = _mapping(data.get("error"))
-        stack = error.get("stack")
-        return cls(
-            run_id=str(data.get("run_id")),
-            order_id=parse_uuid(event_data.get("orderId")),
-            event_data=event_data,
-            message=str(error.get("message") or error.get("name") or "the run failed"),
-            stack=stack if isinstance(stack, str) else None,
-        )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _unfinished(waiting: list[VariantResult], attempt: Attempt) -> VariantsUnfinishedError:
@@ -250,10 +179,3 @@ def _wait_seconds(result: VariantResult, attempt: Attempt) -> float | None:
         return seconds
     look_after: float = _FIRST_LOOK_SECONDS * 2**attempt.number
     return min(seconds, look_after)
-
-
-def _no_song_message(reasons: Mapping[str, str]) -> str:
-    """What the operator reads in the dead letter: every variant's reason, and what to do."""
-    listed = ", ".join(f"variant {number} {reason}" for number, reason in sorted(reasons.items()))
-    advice = sorted({_ADVICE[reason] for reason in reasons.values() if reason in _ADVICE})
-    return ". ".join([f"no song: {listed or 'every variant had failed before'}", *advice])

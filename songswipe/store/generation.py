@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from songswipe.errors import CustomizationMissingError, OrderMissingError
-from songswipe.models import VARIANT_COUNT, Customization, GenerationRequest
+from songswipe.models import VARIANT_COUNT, Customization, GenerationRequest, VariantResult
 from songswipe.store.calls import StoreCalls, our_errors, rows_of, storable
 
 JOB_TYPE_GENERATION = "song_generation"
@@ -70,15 +70,16 @@ class GenerationCalls(StoreCalls):
 
     def load_generation(
         self, request: GenerationRequest
-    ) -> tuple[Customization, list[tuple[int, str]]]:
-        """What to compose, and each variant's number and state, in one request."""
+    ) -> tuple[Customization, list[VariantResult], list[int]]:
+        """What to compose, the variants that have ended, and the numbers of those that have not;
+        in one request."""
         with our_errors():
             rows = rows_of(
                 self._client.table("orders")
                 .select(
                     "customizations(recipient_name,your_name,occasion,song_length,mood,genre,"
                     "special_memories,things_to_avoid),"
-                    "song_variants(variant_number,generation_status)"
+                    "song_variants(variant_number,generation_status,failure_reason)"
                 )
                 .eq("id", request.order_id)
                 .limit(1)
@@ -86,11 +87,15 @@ class GenerationCalls(StoreCalls):
             )
         if not rows:
             raise OrderMissingError
-        variants = sorted(
-            (int(row["variant_number"]), str(row["generation_status"]))
-            for row in rows[0]["song_variants"]
-        )
-        return _customization(rows[0]["customizations"]), variants
+        ended: list[VariantResult] = []
+        unfinished: list[int] = []
+        for row in sorted(rows[0]["song_variants"], key=lambda row: int(row["variant_number"])):
+            number, state = int(row["variant_number"]), row["generation_status"]
+            if state in ("complete", "failed"):
+                ended.append(VariantResult(number, state, row["failure_reason"]))
+            else:
+                unfinished.append(number)
+        return _customization(rows[0]["customizations"]), ended, unfinished
 
     def finalize_order(self, order_id: str) -> str:
         """The order's state, ``in_progress`` or ``no_song``."""
