@@ -309,6 +309,18 @@ def test_a_provider_that_stays_down_is_one_dead_letter_with_the_true_retry_count
     assert world.provider.songs_made == 0
 
 
+def test_the_dead_letter_names_what_failed_in_earlier_attempts_too(world: World) -> None:
+    """One variant is rejected at once, the two others are not to be had until the last attempt."""
+    world.faults.add(times(1, BAD_PROMPT, MUSIC))
+    world.faults.add(always(unavailable(503), MUSIC))
+    paid = world.buy()
+
+    assert_failed_with_one_dead_letter(world, paid, retries=4)
+    message = world.dead_letter()["error_message"]
+    assert message.count("bad_prompt") == 1
+    assert message.count("http_503") == 2
+
+
 def test_on_the_last_attempt_what_exists_is_delivered(world: World) -> None:
     """One variant never comes; two songs are an order."""
     world.faults.add(always(unavailable(500), one_unlucky_variant(world)))
