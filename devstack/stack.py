@@ -16,20 +16,20 @@ from devstack.app_process import PROJECT, AppError, AppProcess
 from devstack.child import quiet_port
 from devstack.engine import Engine, SyncError
 from devstack.faults import FaultScript
-from devstack.gateway import Gateway
 from devstack.inngest_dev import InngestDevError, InngestDevServer, register
-from devstack.keys import JWT_SECRET, SECRET_KEY
 from devstack.loop_thread import EventLoopThread
-from devstack.migrations import MigrationError
-from devstack.postgres import Postgres, PostgresError
-from devstack.postgrest import PostgREST, PostgRESTError, PostgRESTMissing
-from devstack.provider import MusicProvider
+from devstack.music.provider import MusicProvider
+from devstack.payments.api import StripeAPI
+from devstack.payments.sender import StripeSender
+from devstack.project.gateway import Gateway
+from devstack.project.keys import JWT_SECRET, SECRET_KEY
+from devstack.project.migrations import MigrationError
+from devstack.project.postgres import Postgres, PostgresError
+from devstack.project.postgrest import PostgREST, PostgRESTError, PostgRESTMissing
+from devstack.project.storage import Storage
 from devstack.real_services import Account, RealServices, RealServicesError
 from devstack.serving import HOST, PortTaken
 from devstack.shop import Books, Shop
-from devstack.storage import Storage
-from devstack.stripe_api import StripeAPI
-from devstack.stripe_sender import StripeSender
 
 WEBHOOK_SECRET = "whsec_embedded_stack"
 MUSIC_KEY = "embedded-stack"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from devstack.chaos.schedule import PlannedFault, Schedule
 from devstack.engine import Run
 from devstack.faults import Call
+from devstack.payments.objects import Json, checkout_session, new_id
 from devstack.shop import Customer
-from devstack.stripe_objects import Json, checkout_session, new_id
 
 
 @dataclass

@@ -11,14 +11,14 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from devstack import stripe_events
 from devstack.chaos.directory import GENERATE, Directory
 from devstack.chaos.order import Order
 from devstack.chaos.schedule import Delivery, Schedule, draw_schedule, tag
 from devstack.engine.model import Run
+from devstack.payments import events as stripe_events
+from devstack.payments.objects import Json
 from devstack.shop import SAMPLE_CUSTOMIZATION
 from devstack.stack import Options, Stack
-from devstack.stripe_objects import Json
 
 RECONCILE = "songswipe-reconcile-orders"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from devstack.faults import Fault
-from devstack.provider_faults import (
+from devstack.music.faults import (
     HTML_PAGE,
     INVALID_KEY,
     QUOTA_EXCEEDED,
@@ -51,7 +51,7 @@ LATE_SECONDS = 1.3
 @dataclass(frozen=True)
 class Delivery:
     """One event of the order's story, sent ``copies`` times at once, ``at_seconds`` after the
-    order's start. Names are those of ``devstack.stripe_events``, or ``part_refunded``."""
+    order's start. Names are those of ``devstack.payments.events``, or ``part_refunded``."""
 
     event: str
     at_seconds: float

@@ -13,7 +13,7 @@ from devstack.demo.scenarios import (
 )
 from devstack.demo.scene import Scene
 from devstack.faults import Call, always, times
-from devstack.provider_faults import BAD_PROMPT, throttled, unavailable
+from devstack.music.faults import BAD_PROMPT, throttled, unavailable
 from devstack.stack import Options
 
 _RETRY_AFTER_SECONDS = 3

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections import Counter
 
-from devstack import stripe_events
 from devstack.demo.progress import FUNCTION, Line
 from devstack.demo.scenarios import Scenario, saw_calls, saw_songs, saw_status, seen
 from devstack.demo.scene import Payment, Scene
 from devstack.faults import always
-from devstack.provider_faults import throttled
-from devstack.stripe_sender import Attempt
+from devstack.music.faults import throttled
+from devstack.payments import events as stripe_events
+from devstack.payments.sender import Attempt
 
 _DELIVERIES = 40
 _RETRY_AFTER_SECONDS = 2

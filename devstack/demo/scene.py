@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devstack import stripe_events
 from devstack.demo.display import Display
 from devstack.demo.progress import Line, Progress
 from devstack.demo.songs import SavedSong, save_song
 from devstack.engine import Run
+from devstack.payments import events as stripe_events
+from devstack.payments.objects import Json, checkout_session
+from devstack.payments.sender import Attempt
 from devstack.shop import Row
 from devstack.stack import Stack
-from devstack.stripe_objects import Json, checkout_session
-from devstack.stripe_sender import Attempt
 
 APP_ID = "songswipe"
 FINAL = ("completed", "failed", "refunded", "canceled")

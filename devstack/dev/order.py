@@ -14,10 +14,10 @@ from devstack.demo.progress import Line, Progress
 from devstack.demo.songs import SONGS, describe_song, save_song
 from devstack.dev.command import DATA
 from devstack.dev.standing import Standing, StandingError
+from devstack.payments.events import checkout_completed
+from devstack.payments.objects import Json, checkout_session
+from devstack.payments.sender import Attempt, StripeSender
 from devstack.shop import Books, ProjectError
-from devstack.stripe_events import checkout_completed
-from devstack.stripe_objects import Json, checkout_session
-from devstack.stripe_sender import Attempt, StripeSender
 
 _POLL_SECONDS = 0.2
 _FINAL = ("completed", "failed", "refunded", "canceled")

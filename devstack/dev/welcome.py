@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from devstack.dev.standing import Standing
-from devstack.keys import PUBLISHABLE_KEY
 from devstack.parts import describe_parts
+from devstack.project.keys import PUBLISHABLE_KEY
 from devstack.stack import Stack
 
 

@@ -20,12 +20,12 @@ from devstack.demo.plain import PLAIN
 from devstack.demo.progress import Line
 from devstack.demo.scene import Scene
 from devstack.engine import Engine
-from devstack.gateway import Gateway
-from devstack.keys import SECRET_KEY
 from devstack.parts import describe_parts
+from devstack.project.gateway import Gateway
+from devstack.project.keys import SECRET_KEY
+from devstack.project.storage import Storage
 from devstack.real_services import USUAL_DEV_SERVER, Account, RealServices, RealServicesError
 from devstack.stack import MUSIC_KEY, Options, Stack
-from devstack.storage import Storage
 
 SERVER = """
 import asyncio, sys

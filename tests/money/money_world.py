@@ -15,14 +15,14 @@ from typing import Any
 import requests
 from world import Json, Paid, World
 
-from devstack import stripe_events
 from devstack.app_process import PROJECT
 from devstack.faults import Call, Fault
-from devstack.keys import SECRET_KEY
+from devstack.payments import events as stripe_events
+from devstack.payments.objects import checkout_session
+from devstack.payments.sender import Attempt
+from devstack.project.keys import SECRET_KEY
 from devstack.shop import Customer, Row
 from devstack.stack import Stack
-from devstack.stripe_objects import checkout_session
-from devstack.stripe_sender import Attempt
 from songswipe.audio import mp3_duration_ms
 from songswipe.checkout import CheckoutChange, PaymentChange, decide, parse_event
 from songswipe.models import GenerationRequest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from devstack import stripe_events
-from devstack.stripe_objects import Json
+from devstack.payments import events as stripe_events
+from devstack.payments.objects import Json
 
 
 class Told(Enum):

@@ -6,10 +6,10 @@ import pytest
 from money_world import MoneyWorld, record
 from story import Told
 
-from devstack import stripe_events
 from devstack.faults import always
-from devstack.provider_faults import bad_prompt
-from devstack.stripe_events import (
+from devstack.music.faults import bad_prompt
+from devstack.payments import events as stripe_events
+from devstack.payments.events import (
     charge_refunded,
     refund_created,
     refund_failed,

@@ -8,10 +8,10 @@ import pytest
 from money_world import SWEEP, MoneyWorld
 from world import Paid, on
 
-from devstack import stripe_events
 from devstack.faults import Call, Fault, always, times
-from devstack.provider_faults import INVALID_KEY, QUOTA_EXCEEDED, bad_prompt
-from devstack.stripe_payments import dispute
+from devstack.music.faults import INVALID_KEY, QUOTA_EXCEEDED, bad_prompt
+from devstack.payments import events as stripe_events
+from devstack.payments.charges import dispute
 
 STRIPE_AWAY = Fault(status=503, headers={"Stripe-Should-Retry": "false"}, body=b"{}")
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from money_world import MoneyWorld, purchases_allowed, record
 from story import SESSION_AND_END, Told, amount_given_back, end_state
 
+from devstack.payments.objects import Json
 from devstack.shop import Customer
-from devstack.stripe_objects import Json
 
 Order = tuple[str | None, int]
 """An order's state, and how many songs a run that begins now would buy."""

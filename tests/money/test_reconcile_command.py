@@ -10,8 +10,8 @@ from world import on
 
 from devstack.child import quiet_port
 from devstack.faults import always
-from devstack.stripe_errors import RATE_LIMITED
-from devstack.stripe_payments import refund
+from devstack.payments.charges import refund
+from devstack.payments.errors import RATE_LIMITED
 from songswipe.cli import create_commands
 
 

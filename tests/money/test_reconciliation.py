@@ -13,9 +13,9 @@ from story import Told
 from world import Json, on
 
 from devstack.faults import Fault, always, times
+from devstack.payments.charges import dispute, refund
+from devstack.payments.errors import RATE_LIMITED
 from devstack.stack import STRIPE_KEY
-from devstack.stripe_errors import RATE_LIMITED
-from devstack.stripe_payments import dispute, refund
 from songswipe.errors import HandoverError, PaymentsRefusedError, PaymentsUnavailableError
 from songswipe.models import GenerationRequest
 from songswipe.payments import Payments

@@ -8,7 +8,7 @@ from story import Told
 from world import Paid, on
 
 from devstack.faults import Call, Fault, always
-from devstack.provider_faults import throttled
+from devstack.music.faults import throttled
 
 _ENDINGS = [Told.REFUNDED, Told.REFUND, Told.DISPUTED]
 

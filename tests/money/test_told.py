@@ -11,10 +11,10 @@ import requests
 from money_world import MoneyWorld
 from story import Told
 
-from devstack import stripe_events
 from devstack.app_process import AppProcess
 from devstack.child import quiet_port
-from devstack.stripe_objects import BUYER_EMAIL, Json
+from devstack.payments import events as stripe_events
+from devstack.payments.objects import BUYER_EMAIL, Json
 
 TAKEN = (
     Told.UNPAID,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from devstack.composer import compose
+from devstack.music.composer import compose
 
 FRAME_BYTES = 144 * 128_000 / 44_100
 FRAME_SECONDS = 1152 / 44_100

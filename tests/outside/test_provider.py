@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import requests
 
-from devstack.composer import compose
 from devstack.faults import Call, Fault, FaultScript, always, times
-from devstack.provider import (
+from devstack.music.composer import compose
+from devstack.music.provider import (
     BAD_PROMPT,
     BARE_STRING,
     CUT_AFTER,

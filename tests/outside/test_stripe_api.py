@@ -7,11 +7,11 @@ import pytest
 import requests
 import stripe
 
-from devstack import stripe_events as events
 from devstack.faults import Fault, times
-from devstack.stripe_api import StripeAPI
-from devstack.stripe_errors import API_ERROR, RATE_LIMITED
-from devstack.stripe_payments import dispute, refund
+from devstack.payments import events
+from devstack.payments.api import StripeAPI
+from devstack.payments.charges import dispute, refund
+from devstack.payments.errors import API_ERROR, RATE_LIMITED
 
 KEY = "sk_test_embedded"
 DAY = 86_400

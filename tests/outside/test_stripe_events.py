@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import stripe
 
-from devstack import stripe_events as events
-from devstack.stripe_payments import charge, dispute, refund
+from devstack.payments import events
+from devstack.payments.charges import charge, dispute, refund
 
 SECRET = "whsec_first"
 IDS = {"user_id": "user-1", "customization_id": "customization-1"}

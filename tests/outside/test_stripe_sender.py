@@ -8,10 +8,10 @@ import pytest
 import stripe
 from aiohttp import ClientSession, web
 
-from devstack import stripe_events as events
 from devstack.cutting import drop
+from devstack.payments import events
+from devstack.payments.sender import USER_AGENT, StripeSender
 from devstack.serving import LoopbackServer, free_port
-from devstack.stripe_sender import USER_AGENT, StripeSender
 
 SECRET = "whsec_test"
 SESSION = events.checkout_session(user_id="user-1", customization_id="customization-1")
@@ -90,7 +90,7 @@ def test_it_gives_up_when_the_delays_run_out(run: Any, send_to: Any) -> None:
 def test_every_try_is_signed_anew(run: Any, send_to: Any, monkeypatch: Any) -> None:
     """With its own time, so that a late redelivery is not taken for a replayed request."""
     clock = iter([1_800_000_000, 1_800_003_600])
-    monkeypatch.setattr("devstack.stripe_events.now", lambda: next(clock))
+    monkeypatch.setattr("devstack.payments.events.now", lambda: next(clock))
     webhook = Webhook(500, 200)
     run(send_to(webhook).deliver(EVENT))
 

@@ -17,7 +17,7 @@ from world import GENERATE, Json, Paid, World
 
 from devstack.app_process import PROJECT
 from devstack.faults import Call, Fault
-from devstack.keys import SECRET_KEY
+from devstack.project.keys import SECRET_KEY
 from devstack.shop import Customer
 from songswipe.audio import mp3_duration_ms
 from songswipe.models import GenerationRequest

@@ -15,9 +15,9 @@ import pytest
 from recovery_world import RecoveryWorld, request_of, terms
 from world import Json, Paid
 
-from devstack import stripe_events
-from devstack.composer import compose
-from devstack.keys import SECRET_KEY
+from devstack.music.composer import compose
+from devstack.payments import events as stripe_events
+from devstack.project.keys import SECRET_KEY
 from songswipe.checkout import CheckoutChange, PaymentChange, StripeEvent, decide, parse_event
 from songswipe.models import GenerationRequest, PurchaseResult
 from songswipe.store import BUCKET, Store, connect

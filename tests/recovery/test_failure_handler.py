@@ -7,7 +7,7 @@ from recovery_world import DEADLINE_SECONDS, RecoveryWorld, request_of
 from world import GENERATE, Paid, on
 
 from devstack.faults import Call, Fault, always
-from devstack.provider_faults import unavailable
+from devstack.music.faults import unavailable
 
 DOWN = always(unavailable(503), on("music"))
 ATTEMPTS = 5

@@ -14,7 +14,7 @@ from devstack.chaos.play import OPTIONS, Player
 from devstack.chaos.sabotage import SABOTAGES, sabotage
 from devstack.chaos.schedule import Delivery, Kind, PlannedFault, Schedule, draw_schedule
 from devstack.faults import Fault
-from devstack.provider_faults import INVALID_KEY
+from devstack.music.faults import INVALID_KEY
 from devstack.shop import Shop
 from devstack.stack import Stack
 

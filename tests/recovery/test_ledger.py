@@ -9,7 +9,7 @@ from recovery_world import RecoveryWorld
 from world import GENERATING, on
 
 from devstack.faults import Call, Fault, always, times
-from devstack.provider_faults import (
+from devstack.music.faults import (
     BAD_PROMPT,
     CUT_AFTER,
     CUT_BEFORE,

@@ -14,10 +14,10 @@ from recovery_world import (
 )
 from world import Json, Paid, on
 
-from devstack import stripe_events
-from devstack.composer import compose
 from devstack.faults import Call, Fault, always
-from devstack.provider_faults import CUT_AFTER, INVALID_KEY
+from devstack.music.composer import compose
+from devstack.music.faults import CUT_AFTER, INVALID_KEY
+from devstack.payments import events as stripe_events
 
 SONG = compose("found", seconds=0.4)
 TAKEN_AND_FORGOTTEN = Fault(

@@ -9,7 +9,7 @@ import pytest
 import requests
 from world import Paid, World
 
-from devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, user_token
+from devstack.project.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, user_token
 
 SERVICE_TABLES = [
     "failed_jobs",

@@ -11,9 +11,9 @@ from world import World, on
 
 from devstack.app_process import AppProcess
 from devstack.faults import Fault, always, times
+from devstack.payments.events import payload_of, signature_header
 from devstack.serving import free_port
 from devstack.stack import Stack
-from devstack.stripe_events import payload_of, signature_header
 
 OpenApp = Callable[..., AppProcess]
 

@@ -10,7 +10,7 @@ import pytest
 from world import GENERATE, GENERATING, STEPS, Paid, World, on
 
 from devstack.faults import Call, Fault, always, times
-from devstack.provider_faults import (
+from devstack.music.faults import (
     BAD_PROMPT,
     CUT_AFTER,
     CUT_BEFORE,

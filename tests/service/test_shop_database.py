@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-import devstack.postgres
-from devstack.migrations import apply_migrations
+import devstack.project.postgres
+from devstack.project.migrations import apply_migrations
 from devstack.stack import MIGRATIONS, Stack
 
 PREDECESSOR = Path(__file__).with_name("predecessor.sql")
@@ -79,7 +79,7 @@ class Project:
 def project(stack: Stack) -> Iterator[Project]:
     """A database of its own in the stack's cluster."""
     name = f"project_{next(_numbers)}"
-    schema = Path(devstack.postgres.__file__).with_name("supabase_schema.sql")
+    schema = Path(devstack.project.postgres.__file__).with_name("schema.sql")
     with psycopg.connect(stack.postgres.dsn, autocommit=True) as connection:
         connection.execute(f"create database {name} owner postgres template template0".encode())
     with psycopg.connect(make_conninfo(stack.postgres.dsn, dbname=name)) as connection:

@@ -7,10 +7,10 @@ import requests
 from test_whole_story import download
 from world import GENERATING, Json, Paid, World, on
 
-from devstack import stripe_events
-from devstack.composer import compose
 from devstack.faults import Fault, always, times
-from devstack.keys import SECRET_KEY
+from devstack.music.composer import compose
+from devstack.payments import events as stripe_events
+from devstack.project.keys import SECRET_KEY
 from songswipe.audio import mp3_duration_ms
 
 UPLOAD = on("storage", method="POST")

@@ -12,11 +12,11 @@ import pytest
 import requests
 from world import Json, World, on
 
-from devstack import stripe_events
 from devstack.faults import Fault, always, times
+from devstack.payments import events as stripe_events
+from devstack.payments.events import payload_of, signature_header
+from devstack.payments.sender import Attempt
 from devstack.stack import WEBHOOK_SECRET
-from devstack.stripe_events import payload_of, signature_header
-from devstack.stripe_sender import Attempt
 
 MAX_BODY_BYTES = 1024 * 1024
 NOWHERE = {"user_id": "11111111-1111-4111-8111-111111111111"}

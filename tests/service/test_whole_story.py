@@ -9,7 +9,7 @@ import requests
 from world import GENERATE, STEPS, World, on
 
 from devstack.faults import Call, Fault, times
-from devstack.keys import SECRET_KEY
+from devstack.project.keys import SECRET_KEY
 from devstack.shop import SAMPLE_CUSTOMIZATION
 from devstack.stack import MUSIC_KEY, WEBHOOK_SECRET
 from songswipe.audio import mp3_duration_ms

@@ -7,13 +7,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from devstack import stripe_events
 from devstack.engine import Run
 from devstack.faults import Call, FaultScript
-from devstack.provider import MusicProvider
+from devstack.music.provider import MusicProvider
+from devstack.payments import events as stripe_events
+from devstack.payments.sender import Attempt
 from devstack.shop import Customer, Row, Shop
 from devstack.stack import Stack
-from devstack.stripe_sender import Attempt
 
 T = TypeVar("T")
 Json = dict[str, Any]

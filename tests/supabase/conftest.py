@@ -9,11 +9,11 @@ import pytest
 from supabase_world import LoopThread, World
 
 from devstack.faults import FaultScript
-from devstack.gateway import Gateway
-from devstack.keys import JWT_SECRET
-from devstack.postgres import Postgres
-from devstack.postgrest import PostgREST
-from devstack.storage import Storage
+from devstack.project.gateway import Gateway
+from devstack.project.keys import JWT_SECRET
+from devstack.project.postgres import Postgres
+from devstack.project.postgrest import PostgREST
+from devstack.project.storage import Storage
 
 MIGRATION = """
 create table public.notes (

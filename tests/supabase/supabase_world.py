@@ -14,11 +14,11 @@ import psycopg
 from supabase import Client, ClientOptions, create_client
 
 from devstack.faults import FaultScript
-from devstack.gateway import Gateway
-from devstack.keys import ANON_KEY, SECRET_KEY, user_token
-from devstack.postgres import Postgres
-from devstack.postgrest import PostgREST
-from devstack.storage import Storage
+from devstack.project.gateway import Gateway
+from devstack.project.keys import ANON_KEY, SECRET_KEY, user_token
+from devstack.project.postgres import Postgres
+from devstack.project.postgrest import PostgREST
+from devstack.project.storage import Storage
 
 
 class LoopThread:

@@ -12,8 +12,8 @@ from storage3.exceptions import StorageApiError
 from supabase_world import World
 
 from devstack.faults import Call, Fault, times
-from devstack.gateway import Gateway
-from devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
+from devstack.project.gateway import Gateway
+from devstack.project.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 from devstack.serving import free_port
 
 AUDIO = {"content-type": "audio/mpeg"}

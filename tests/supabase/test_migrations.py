@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from supabase_world import World
 
-from devstack.migrations import MigrationError
+from devstack.project.migrations import MigrationError
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import psycopg
 import pytest
 from supabase_world import World
 
-from devstack.postgres import Postgres, PostgresError
+from devstack.project.postgres import Postgres, PostgresError
 
 PROJECT = Path(__file__).parents[2]
 PARENT = """
 import asyncio, sys, time
 from pathlib import Path
-from devstack.keys import JWT_SECRET
-from devstack.postgres import Postgres
-from devstack.postgrest import PostgREST
+from devstack.project.keys import JWT_SECRET
+from devstack.project.postgres import Postgres
+from devstack.project.postgrest import PostgREST
 
 postgres = Postgres(Path(sys.argv[1]), durable=False)
 postgres.start()

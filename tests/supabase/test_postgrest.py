@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from supabase_world import World
 
-from devstack import postgrest
-from devstack.keys import JWT_SECRET
-from devstack.postgrest import PostgREST, PostgRESTError, PostgRESTMissing, find_binary
+from devstack.project import postgrest
+from devstack.project.keys import JWT_SECRET
+from devstack.project.postgrest import PostgREST, PostgRESTError, PostgRESTMissing, find_binary
 
 
 def test_a_named_binary_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from storage3.exceptions import StorageApiError
 from supabase_world import World
 
-from devstack.keys import ANON_KEY, JWT_SECRET
+from devstack.project.keys import ANON_KEY, JWT_SECRET
 
 AUDIO = {"content-type": "audio/mpeg"}
 

@@ -8,9 +8,9 @@ import pytest
 from storage3.exceptions import StorageApiError
 from supabase_world import World
 
-from devstack import storage_objects
-from devstack.gateway import Gateway
-from devstack.keys import ANON_KEY, SECRET_KEY
+from devstack.project import storage_objects
+from devstack.project.gateway import Gateway
+from devstack.project.keys import ANON_KEY, SECRET_KEY
 
 AUDIO = {"content-type": "audio/mpeg"}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from devstack.provider import MusicProvider
+from devstack.music.provider import MusicProvider
 from devstack.stack import EventLoopThread
 
 

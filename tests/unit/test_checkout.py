@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devstack import stripe_events
+from devstack.payments import events as stripe_events
 from songswipe.checkout import (
     CheckoutChange,
     Decision,

@@ -18,10 +18,9 @@ import requests
 import requests.exceptions
 import urllib3.exceptions
 
-from devstack.composer import compose
 from devstack.faults import Fault, always, times
-from devstack.provider import MusicProvider
-from devstack.provider_faults import (
+from devstack.music.composer import compose
+from devstack.music.faults import (
     BAD_PROMPT,
     BARE_STRING,
     CUT_AFTER,
@@ -44,6 +43,7 @@ from devstack.provider_faults import (
     throttled,
     unavailable,
 )
+from devstack.music.provider import MusicProvider
 from devstack.serving import free_port
 from songswipe.audio import mp3_duration_ms
 from songswipe.errors import (

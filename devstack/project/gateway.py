@@ -10,10 +10,10 @@ from yarl import URL
 
 from devstack.faults import Call, FaultScript
 from devstack.faulty import answer_with
-from devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
+from devstack.project.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
+from devstack.project.storage import Storage
+from devstack.project.storage_errors import too_large
 from devstack.serving import LoopbackServer
-from devstack.storage import Storage
-from devstack.storage_errors import too_large
 
 # An opaque key stands for the token that the services behind the gateway understand.
 _TOKENS = {

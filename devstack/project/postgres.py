@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from devstack.child import Child, must_give_up_root, quiet_port
-from devstack.migrations import apply_migrations
+from devstack.project.migrations import apply_migrations
 from devstack.serving import HOST
 
 SUPERUSER = "supabase_admin"
@@ -24,7 +24,7 @@ _LOGINS = ("postgres", "authenticator", "supabase_storage_admin")
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 _PID_FILE_LINES = 8
-_SCHEMA = Path(__file__).with_name("supabase_schema.sql")
+_SCHEMA = Path(__file__).with_name("schema.sql")
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # TCP alone: a socket's path may not exceed 107 bytes

@@ -16,13 +16,13 @@ from functools import partial
 
 from aiohttp import web
 
-from devstack.composer import compose
 from devstack.cutting import drop, send_half
 from devstack.faults import Call, Fault, FaultScript
-from devstack.provider_calls import MusicCall, outcome_of, record
-from devstack.provider_faults import *  # noqa: F403 (so that this module offers them too)
-from devstack.provider_faults import AUDIO_TYPE, answer, throttled
-from devstack.provider_rules import Refusal, read_body, refuse_key, refuse_request
+from devstack.music.calls import MusicCall, outcome_of, record
+from devstack.music.composer import compose
+from devstack.music.faults import *  # noqa: F403 (so that this module offers them too)
+from devstack.music.faults import AUDIO_TYPE, answer, throttled
+from devstack.music.rules import Refusal, read_body, refuse_key, refuse_request
 from devstack.serving import LoopbackServer
 
 TAKES = 3

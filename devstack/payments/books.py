@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from devstack import stripe_events
-from devstack.stripe_errors import StripeRefusal, invalid, missing
-from devstack.stripe_lists import Params, read_integer, refuse_unknown
-from devstack.stripe_objects import Json, charge_id
-from devstack.stripe_payments import charge, refund
+from devstack.payments import events as stripe_events
+from devstack.payments.charges import charge, refund
+from devstack.payments.errors import StripeRefusal, invalid, missing
+from devstack.payments.lists import Params, read_integer, refuse_unknown
+from devstack.payments.objects import Json, charge_id
 
 REFUND_PARAMS = ("payment_intent", "amount", "reason")
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")

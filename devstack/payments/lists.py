@@ -6,8 +6,8 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
-from devstack.stripe_errors import invalid, missing
-from devstack.stripe_objects import Json
+from devstack.payments.errors import invalid, missing
+from devstack.payments.objects import Json
 
 Params = Mapping[str, str]
 

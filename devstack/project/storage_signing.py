@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import jwt
 
-from devstack import storage_errors as errors
-from devstack.keys import JWT_SECRET
-from devstack.storage_rows import Caller
+from devstack.project import storage_errors as errors
+from devstack.project.keys import JWT_SECRET
+from devstack.project.storage_rows import Caller
 
 
 def read_caller(token: str) -> Caller:

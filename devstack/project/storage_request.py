@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from devstack import storage_errors as errors
-from devstack.multipart import Part, read_parts
-from devstack.storage_objects import Upload
-from devstack.storage_rows import Caller
+from devstack.project import storage_errors as errors
+from devstack.project.multipart import Part, read_parts
+from devstack.project.storage_objects import Upload
+from devstack.project.storage_rows import Caller
 
 
 @dataclass(frozen=True)

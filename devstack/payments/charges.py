@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from devstack.stripe_objects import BUYER_EMAIL, Json, charge_id, new_id, now
+from devstack.payments.objects import BUYER_EMAIL, Json, charge_id, new_id, now
 
 
 def charge(

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from devstack.provider_rules import read_body
+from devstack.music.rules import read_body
 
 Outcome = Literal[
     "running", "composed", "rejected", "refused", "throttled", "failed", "replaced", "cut"

@@ -15,9 +15,9 @@ from uuid import uuid4
 import psycopg
 from psycopg.rows import DictRow
 
-from devstack import storage_errors as errors
-from devstack.storage_files import StorageFiles
-from devstack.storage_rows import SORT_COLUMNS, Caller, NewObject, StorageRows
+from devstack.project import storage_errors as errors
+from devstack.project.storage_files import StorageFiles
+from devstack.project.storage_rows import SORT_COLUMNS, Caller, NewObject, StorageRows
 
 _KEY = re.compile(r"[\w/!\-.*'() &$@=;:+,?]+", re.ASCII)
 _SEGMENT_BYTES = 255  # of a file's name

@@ -7,11 +7,11 @@ from urllib.parse import quote
 from aiohttp import web
 from psycopg.rows import DictRow
 
-from devstack import storage_errors as errors
 from devstack.faulty import FileAnswer
-from devstack.storage_objects import StorageObjects, describe
-from devstack.storage_request import StorageRequest, read_lifetime_seconds, read_texts
-from devstack.storage_signing import check_signature, sign_address
+from devstack.project import storage_errors as errors
+from devstack.project.storage_objects import StorageObjects, describe
+from devstack.project.storage_request import StorageRequest, read_lifetime_seconds, read_texts
+from devstack.project.storage_signing import check_signature, sign_address
 
 _NOT_SIGNED = "Either the object does not exist or you do not have access to it"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from psycopg.rows import DictRow
 
-from devstack.connections import Connection, Connections, fetch_all, fetch_one
-from devstack.postgres import connection_as
+from devstack.project.connections import Connection, Connections, fetch_all, fetch_one
+from devstack.project.postgres import connection_as
 
 _PUT = """
 insert into storage.objects

@@ -13,12 +13,12 @@ from pathlib import Path
 import aiohttp
 
 from devstack.child import Child, quiet_port
-from devstack.postgres import connection_as
+from devstack.project.postgres import connection_as
 from devstack.serving import HOST
 
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
-_NODE_MODULES = Path(__file__).parent.parent / "node_modules"
+_NODE_MODULES = Path(__file__).parents[2] / "node_modules"
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "AMD64": "x64", "aarch64": "arm64"}
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import psycopg
 from aiohttp import web
 
-from devstack import storage_errors as errors
-from devstack.storage_bucket_calls import BucketCalls
-from devstack.storage_errors import StorageError
-from devstack.storage_files import StorageFiles
-from devstack.storage_object_calls import ObjectCalls
-from devstack.storage_objects import StorageObjects
-from devstack.storage_request import StorageRequest
-from devstack.storage_rows import Caller, StorageRows
-from devstack.storage_signing import read_caller
+from devstack.project import storage_errors as errors
+from devstack.project.storage_bucket_calls import BucketCalls
+from devstack.project.storage_errors import StorageError
+from devstack.project.storage_files import StorageFiles
+from devstack.project.storage_object_calls import ObjectCalls
+from devstack.project.storage_objects import StorageObjects
+from devstack.project.storage_request import StorageRequest
+from devstack.project.storage_rows import Caller, StorageRows
+from devstack.project.storage_signing import read_caller
 
 _FIELDS = {"{bucket}": "(?P<bucket>[^/]+)", "{key}": "(?P<key>.+)"}
 

@@ -14,10 +14,9 @@ from aiohttp import web
 
 from devstack.cutting import drop, send_half
 from devstack.faults import Call, Fault, FaultScript
-from devstack.serving import LoopbackServer
-from devstack.stripe_books import StripeBooks
-from devstack.stripe_endpoints import ENDPOINTS, Asked, Endpoint
-from devstack.stripe_errors import (
+from devstack.payments.books import StripeBooks
+from devstack.payments.endpoints import ENDPOINTS, Asked, Endpoint
+from devstack.payments.errors import (
     JSON_TYPE,
     StripeRefusal,
     lacks_permission,
@@ -26,8 +25,9 @@ from devstack.stripe_errors import (
     unknown_url,
     wrong_key,
 )
-from devstack.stripe_lists import read_params
-from devstack.stripe_objects import Json, new_id
+from devstack.payments.lists import read_params
+from devstack.payments.objects import Json, new_id
+from devstack.serving import LoopbackServer
 
 
 @dataclass(frozen=True)

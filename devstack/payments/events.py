@@ -12,9 +12,9 @@ from typing import Any
 
 import stripe
 
-from devstack.stripe_objects import Json, new_id, now
-from devstack.stripe_objects import checkout_session as checkout_session
-from devstack.stripe_payments import charge, dispute, refund
+from devstack.payments.charges import charge, dispute, refund
+from devstack.payments.objects import Json, new_id, now
+from devstack.payments.objects import checkout_session as checkout_session
 
 API_VERSION = "2026-10-28.endive"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from devstack.stripe_books import StripeBooks
-from devstack.stripe_errors import invalid, missing
-from devstack.stripe_lists import Params, list_page, refuse_unknown
-from devstack.stripe_objects import Json
+from devstack.payments.books import StripeBooks
+from devstack.payments.errors import invalid, missing
+from devstack.payments.lists import Params, list_page, refuse_unknown
+from devstack.payments.objects import Json
 
 SESSION_STATUSES = ("complete", "expired", "open")
 """Stripe's words for a session's own state; whether it was paid is another field."""

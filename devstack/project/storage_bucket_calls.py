@@ -8,9 +8,9 @@ from typing import Any
 from aiohttp import web
 from psycopg.rows import DictRow
 
-from devstack import storage_errors as errors
-from devstack.storage_request import StorageRequest
-from devstack.storage_rows import StorageRows
+from devstack.project import storage_errors as errors
+from devstack.project.storage_request import StorageRequest
+from devstack.project.storage_rows import StorageRows
 
 _NAME = re.compile(r"[\w!\-.*'() &$@=;:+,?]{1,63}", re.ASCII)
 _SHOWN = ("id", "name", "public", "type", "file_size_limit", "allowed_mime_types")

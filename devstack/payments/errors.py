@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from devstack.faults import Fault
-from devstack.stripe_objects import Json
+from devstack.payments.objects import Json
 
 JSON_TYPE = {"Content-Type": "application/json"}
 ACCOUNT = "acct_standin"

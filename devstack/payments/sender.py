@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import aiohttp
 
-from devstack.stripe_events import payload_of, signature_header
-from devstack.stripe_objects import Json
+from devstack.payments.events import payload_of, signature_header
+from devstack.payments.objects import Json
 
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 RETRY_DELAYS_SECONDS = (5.0, 30.0, 120.0, 600.0, 3600.0, 10800.0)

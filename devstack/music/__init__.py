@@ -1,0 +1,1 @@
+"""The ElevenLabs stand-in: real, short songs, the API's rules, and its ways to fail."""
