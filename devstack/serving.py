@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 HOST = "127.0.0.1"
 
@@ -35,7 +36,7 @@ class LoopbackServer:
         raise NotImplementedError
 
     async def start(self, port: int = 0) -> None:
-        app = web.Application(client_max_size=self.max_body_bytes)
+        app = web.Application(client_max_size=self.max_body_bytes, middlewares=[_without_caller])
         app.add_routes(self.routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
@@ -51,6 +52,15 @@ class LoopbackServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+@web.middleware
+async def _without_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A caller who is gone is no error of ours, and nothing to print."""
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        return web.Response(status=499)  # nobody reads it
 
 
 def free_port() -> int:
