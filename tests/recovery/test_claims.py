@@ -105,6 +105,31 @@ def test_two_workers_that_vanished_are_the_end_of_the_variant(
     assert world.reasons(paid) == ["outcome_unknown", None, None]
 
 
+def test_giving_up_on_a_variant_closes_what_a_vanished_worker_left_open(
+    world: RecoveryWorld, store: Store, request_: Order, paid: Paid
+) -> None:
+    """Found by the fault kit: the run had failed, a sibling was complete, and the purchase of the
+    variant that was given up stayed open for ever."""
+    delivered = terms()
+    store.claim_variant(request_, 1, delivered)
+    store.finish_variant(request_, 1, delivered.token, duration_ms=300, size_bytes=1)
+    store.claim_variant(request_, 2, terms())
+    world.let_pass(61)
+    status = store.record_failure(
+        order_id=paid.order_id,
+        run_id="run-1",
+        event_data=request_.event_data(),
+        message="store_unavailable (after 4 retries)",
+        stack=None,
+        retries=4,
+    )
+
+    assert status == "completed"
+    assert world.states(paid) == ["complete", "failed", "failed"]
+    assert world.outcomes(paid) == ["delivered", "unknown"]
+    assert world.shop.dead_letters() == []
+
+
 def test_a_worker_that_was_succeeded_can_still_deliver(
     world: RecoveryWorld, store: Store, request_: Order, paid: Paid
 ) -> None:

@@ -19,7 +19,7 @@ from devstack.shop import Shop
 from devstack.stack import Stack
 
 SEED = 20261101
-SCHEDULES = 150
+SCHEDULES = 200
 RANDOM_SCHEDULES = 15
 RANDOM_SEED = random.SystemRandom().randrange(10**6)
 
