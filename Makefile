@@ -44,6 +44,10 @@ check: lint test ## lint and test
 chaos: $(READY) ## Random faults, invariants checked; N schedules from SEED on
 	@$(PYTHON_IN_VENV) -m devstack chaos --schedules $(N) --seed $(SEED) $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure speed and memory of the whole pipeline on this machine
+	@$(PYTHON_IN_VENV) -m bench
+
 .PHONY: docs
 docs: $(READY) ## Write README's configuration table and .env.example from the settings
 	@$(PYTHON_IN_VENV) -m devstack docs

@@ -1,0 +1,1 @@
+"""How fast the service is, measured with everything on one machine: `make bench`."""
