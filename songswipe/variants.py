@@ -237,6 +237,7 @@ class _VariantAttempt:
             lambda: self._store.find_kept_audio(self._request, self._number)
         )
         if audio is None:
+            self._release()
             return self._result("retry", "claimed")
         return self._deliver(Song(audio, mp3_duration_ms(audio)))
 
