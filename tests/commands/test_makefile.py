@@ -7,7 +7,7 @@ import subprocess
 
 from run_commands import PROJECT, Commands
 
-VERBS = {"help", "demo", "dev", "test", "lint", "check", "chaos", "docs", "setup", "clean"}
+VERBS = {"bench", "help", "demo", "dev", "test", "lint", "check", "chaos", "docs", "setup", "clean"}
 
 
 def make(*arguments: str) -> str:
