@@ -1,9 +1,7 @@
 """How gunicorn serves the app. It reads this file by itself: ``gunicorn wsgi:app``."""
 
-import ctypes
 import gc
 import os
-import sys
 
 from dotenv import load_dotenv
 from gunicorn.workers.gthread import ThreadWorker
@@ -45,13 +43,6 @@ keepalive = 75
 preload_app = True
 # A file in the home directory that nobody asked for, and that a read-only home refuses.
 control_socket_disable = True
-
-# With a heap for every few threads, glibc keeps the memory of every song that passed through one.
-M_ARENA_MAX = -8
-if sys.platform == "linux":
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 2)
 
 
 def when_ready(server: object) -> None:
