@@ -29,7 +29,7 @@ dev: $(READY) ## The same, standing, on the usual ports, with its data kept in .
 
 .PHONY: test
 test: $(READY) ## Run all tests; ARGS='-k webhook' chooses some
-	@$(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: $(READY) ## Check style and types

@@ -51,3 +51,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     )
     with Stack(tmp_path_factory.mktemp("stack"), options) as started:
         yield started
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fault kit takes longest. It comes first, so that nobody waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_fault_kit.py")
