@@ -149,13 +149,23 @@ RULES = {
 """The invariant that each protection is for."""
 
 
+FOUND = {163: 7, 57: 8}
+"""Schedules under which an invariant was broken once, and their seeds: purchases that a dead
+process had left open were never closed. The kit has come to draw more kinds since, so what exactly
+went wrong then has its own cases in test_claims and test_sweep."""
+
+
+def chosen(number: int) -> Schedule:
+    return draw_schedule(FOUND[number], number) if number in FOUND else by_hand(number)
+
+
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Player]]:
     folder = tmp_path_factory.mktemp("sabotage")
     with Stack(folder, OPTIONS) as stack, pytest.MonkeyPatch.context() as patch:
         patch.setattr(play, "_SWEEP_EVERY_SECONDS", 0.3)
         patch.setattr(play, "_WORLD_EVENT_CHANCE", 0.0)
-        yield stack, Player(stack, SEED, lambda seed, number: by_hand(number))
+        yield stack, Player(stack, SEED, lambda seed, number: chosen(number))
 
 
 def functions(shop: Shop) -> list[str]:
@@ -196,6 +206,12 @@ def test_with_every_protection_on_the_same_schedules_break_nothing(
 
     assert tally.violations == []
     assert tally.schedules == len(SABOTAGES)
+
+
+@pytest.mark.usefixtures("mended")
+@pytest.mark.parametrize("number", FOUND)
+def test_what_was_found_once_stays_mended(kit: tuple[Stack, Player], number: int) -> None:
+    assert played(kit, range(number, number + 1)).violations == []
 
 
 @pytest.mark.usefixtures("mended")
