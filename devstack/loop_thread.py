@@ -16,9 +16,18 @@ class EventLoopThread:
     """An event loop that runs in a thread until it is closed."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="devstack", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._made = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="devstack", daemon=True)
         self._thread.start()
+        self._made.wait()
+
+    def _live(self) -> None:
+        # Made here, since a signal interrupts the main thread alone, and half a loop cannot even
+        # be thrown away quietly.
+        self._loop = asyncio.new_event_loop()
+        self._made.set()
+        self._loop.run_forever()
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout_seconds: float | None = None) -> T:
         """Runs it on the loop and waits for its result."""
