@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -15,7 +13,6 @@ from typing import Any
 import requests
 from world import Json, Paid, World
 
-from devstack.app_process import PROJECT
 from devstack.faults import Call, Fault
 from devstack.payments import events as stripe_events
 from devstack.payments.objects import checkout_session
@@ -143,20 +140,7 @@ class MoneyWorld(World):
 
     def command(self, *arguments: str, **environ: str) -> Printed:
         """``flask --app wsgi orders …`` in the service's environment."""
-        process = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "orders", *arguments],
-            cwd=PROJECT,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "PYTHON_DOTENV_DISABLED": "1",
-                **self.stack.app_environ(),
-                "LOG_LEVEL": "ERROR",
-                **environ,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        process = self.run_orders_command(*arguments, **environ)
         return Printed(process.returncode, process.stdout.splitlines(), process.stderr.strip())
 
     def cron(self, function: str) -> Json:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -15,7 +13,6 @@ from typing import Any
 import requests
 from world import GENERATE, Json, Paid, World
 
-from devstack.app_process import PROJECT
 from devstack.faults import Call, Fault
 from devstack.project.keys import SECRET_KEY
 from devstack.shop import Customer
@@ -121,20 +118,7 @@ class RecoveryWorld(World):
 
     def command(self, *arguments: str, **environ: str) -> Printed:
         """``flask --app wsgi orders …``, as the operator types it, in the service's environment."""
-        process = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "orders", *arguments],
-            cwd=PROJECT,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "PYTHON_DOTENV_DISABLED": "1",
-                **self.stack.app_environ(),
-                "LOG_LEVEL": "ERROR",
-                **environ,
-            },
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        process = self.run_orders_command(*arguments, **environ)
         return Printed(process.returncode, process.stdout.splitlines(), process.stderr.splitlines())
 
     # What breaks

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from devstack.app_process import PROJECT
 from devstack.engine import Run
 from devstack.faults import Call, FaultScript
 from devstack.music.provider import MusicProvider
@@ -164,4 +167,23 @@ class World:
         fourth call of a run that went well until there."""
         return lambda call: (
             self.faults.count("step") <= STEPS.index(GENERATING) + 1 and matches(call)
+        )
+
+    def run_orders_command(
+        self, *arguments: str, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """``flask --app wsgi orders …``, as the operator types it, in the service's environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "orders", *arguments],
+            cwd=PROJECT,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PYTHON_DOTENV_DISABLED": "1",
+                **self.stack.app_environ(),
+                "LOG_LEVEL": "ERROR",
+                **environ,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
